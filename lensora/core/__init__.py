@@ -1,0 +1,1 @@
+"""Value types and pure helpers that every part shares; no protobuf, no gRPC."""

@@ -1,0 +1,86 @@
+"""Boxes in pictures, and the yardsticks of meshes.
+
+Pictures: origin top left, x right, y down. Space: metres, right-handed, Y up, front +Z.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Verdict = Literal["volume", "thin", "slab"]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box in a picture, normalised: 0 ≤ x1 < x2 ≤ 1 and 0 ≤ y1 < y2 ≤ 1."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    def __post_init__(self) -> None:
+        corners = (self.x1, self.y1, self.x2, self.y2)
+        # written so that NaN fails
+        if not (0.0 <= self.x1 < self.x2 <= 1.0 and 0.0 <= self.y1 < self.y2 <= 1.0):
+            raise ValueError(f"a box needs 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1, not {corners}")
+
+    @property
+    def area(self) -> float:
+        """Share of the picture that the box covers."""
+        return (self.x2 - self.x1) * (self.y2 - self.y1)
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union with another box of the same picture."""
+        width = min(self.x2, other.x2) - max(self.x1, other.x1)
+        height = min(self.y2, other.y2) - max(self.y1, other.y1)
+        if width <= 0 or height <= 0:
+            return 0.0
+        shared = width * height
+        return shared / (self.area + other.area - shared)
+
+    def grown(self, fraction: float) -> Box:
+        """The box with each side moved out by ``fraction`` of the box's own size, clamped to the picture."""
+        dx, dy = (self.x2 - self.x1) * fraction, (self.y2 - self.y1) * fraction
+        return Box(max(0.0, self.x1 - dx), max(0.0, self.y1 - dy), min(1.0, self.x2 + dx), min(1.0, self.y2 + dy))
+
+    def pixels(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """``(left, top, right, bottom)`` in whole pixels that cover the box, at least one pixel each way."""
+        left, top = int(np.floor(self.x1 * width)), int(np.floor(self.y1 * height))
+        right, bottom = int(np.ceil(self.x2 * width)), int(np.ceil(self.y2 * height))
+        return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+FULL_FRAME = Box(0.0, 0.0, 1.0, 1.0)
+"""The whole picture."""
+
+CROP_MARGIN = 0.12
+"""How much a chosen box grows on each side before it is cut out (``crop_bbox`` of the contract)."""
+
+
+def minimum_box_sides(vertices: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Sides of the minimum-volume oriented box, ascending.
+
+    Args:
+        vertices: (n, 3) float, any unit, any frame; n ≥ 4 and not all in one plane.
+
+    Returns:
+        (3,) float64, in the unit of ``vertices``.
+    """
+    import trimesh  # heavy: only who measures a mesh pays for it
+
+    points = np.asarray(vertices, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) < 4:
+        raise ValueError(f"vertices: (n >= 4, 3) expected, not {points.shape}")
+    _, sides = trimesh.bounds.oriented_bounds(points)
+    return np.sort(np.asarray(sides, dtype=np.float64))
+
+
+def thin_axis_ratio(vertices: NDArray[np.floating]) -> float:
+    """Shortest over longest side of the minimum-volume oriented box, in (0, 1]: turning a slab must not hide it."""
+    sides = minimum_box_sides(vertices)
+    return float(sides[0] / sides[2])

@@ -1,0 +1,147 @@
+"""The stage a subject stands on: what ``background`` builds, and what ``render`` and the still draw into.
+
+Metres, right-handed, Y up, front +Z. The subject's foot is at the origin; the ground is the plane y = 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = tuple[float, float, float]
+
+
+def _finite(name: str, values: Vector) -> None:
+    if len(values) != 3 or not all(math.isfinite(value) for value in values):
+        raise ValueError(f"{name}: three finite numbers expected, not {values}")
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A pinhole camera without roll."""
+
+    position: Vector
+    """Metres."""
+
+    target: Vector
+    """The point in the middle of the picture, metres."""
+
+    vertical_fov_degrees: float
+    """Full angle from the bottom edge to the top edge, in (1, 120)."""
+
+    def __post_init__(self) -> None:
+        _finite("camera.position", self.position)
+        _finite("camera.target", self.target)
+        if not 1.0 < self.vertical_fov_degrees < 120.0:
+            raise ValueError(f"camera.vertical_fov_degrees: 1 to 120 expected, not {self.vertical_fov_degrees}")
+        if math.dist(self.position, self.target) < 1e-6:
+            raise ValueError("camera.target: must differ from camera.position")
+
+    def view_matrix(self) -> NDArray[np.float64]:
+        """(4, 4) float64, world to eye; the eye looks along its −Z, its +Y is up."""
+        position = np.array(self.position)
+        forward = np.array(self.target) - position
+        forward /= np.linalg.norm(forward)
+        right = np.cross(forward, (0.0, 1.0, 0.0))
+        right /= np.linalg.norm(right)
+        up = np.cross(right, forward)
+        view = np.eye(4)
+        view[:3, :3] = (right, up, -forward)
+        view[:3, 3] = -view[:3, :3] @ position
+        return view
+
+    def projection_matrix(self, aspect: float, near: float, far: float) -> NDArray[np.float64]:
+        """(4, 4) float64, eye to OpenGL clip space (z in [−w, w]); ``aspect`` is width over height."""
+        focal = 1.0 / math.tan(math.radians(self.vertical_fov_degrees) / 2)
+        matrix = np.zeros((4, 4))
+        matrix[0, 0], matrix[1, 1] = focal / aspect, focal
+        matrix[2, 2], matrix[2, 3] = (far + near) / (near - far), 2 * far * near / (near - far)
+        matrix[3, 2] = -1.0
+        return matrix
+
+    def project(self, points: NDArray[np.floating], width: int, height: int) -> NDArray[np.float64]:
+        """Pixel coordinates (n, 2) of world points (n, 3) in front of the camera; origin top left, y down."""
+        eye = np.asarray(points, dtype=np.float64) @ self.view_matrix()[:3, :3].T + self.view_matrix()[:3, 3]
+        focal = height / 2 / math.tan(math.radians(self.vertical_fov_degrees) / 2)
+        return np.stack([width / 2 + focal * eye[:, 0] / -eye[:, 2], height / 2 - focal * eye[:, 1] / -eye[:, 2]], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLight:
+    """The one light that casts the shadow; a distant light."""
+
+    direction: Vector
+    """Unit vector from the subject towards the light; y > 0."""
+
+    irradiance: Vector
+    """Linear Rec.709 RGB that falls on a surface facing the light, in the environment's unit (radiance · sr)."""
+
+    angular_radius_degrees: float
+    """Half the angle the light fills: 0.3 is the sun, 15 a softbox or a window; widens the penumbra."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The plane y = 0, as far as shading needs it; what it looks like is in the plate."""
+
+    albedo: Vector
+    """Linear Rec.709 RGB mean reflectance, [0, 1]: what the ground bounces back on the subject."""
+
+    roughness: float
+    """0 mirror to 1 matt: below about 0.4 the subject is faintly reflected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that drawing the subject needs to know of its surroundings."""
+
+    name: str
+    """The scene's short name, e.g. ``marble-countertop``."""
+
+    plate: NDArray[np.uint8]
+    """(height, width, 3) 8-bit sRGB: the empty scene through ``camera``, at the output's size and aspect."""
+
+    environment: NDArray[np.float32]
+    """(h, 2h, 3) float32 linear Rec.709 radiance, equirectangular; row 0 is +Y, the centre column is −Z, the
+    column a quarter to its right is +X. Includes the light of the key light's surroundings but not the key itself."""
+
+    key_light: KeyLight
+    ground: Ground
+    camera: Camera
+
+    subject_height: float
+    """The tallest a subject may stand, metres."""
+
+    subject_width: float
+    """The widest a subject may be, metres; whichever of the two binds first sets the scale."""
+
+    focus_distance: float
+    """From the camera to the plane in focus, metres."""
+
+    exposure: float = 1.0
+    """Linear gain from scene radiance to the plate's linear values: display = srgb(clamp(exposure · radiance))."""
+
+    def __post_init__(self) -> None:
+        if self.plate.dtype != np.uint8 or self.plate.ndim != 3 or self.plate.shape[2] != 3:
+            raise ValueError(f"plate: (h, w, 3) uint8 expected, not {self.plate.shape} {self.plate.dtype}")
+        shape = self.environment.shape
+        if self.environment.dtype != np.float32 or len(shape) != 3 or shape[2] != 3 or shape[1] != 2 * shape[0]:
+            raise ValueError(f"environment: (h, 2h, 3) float32 expected, not {shape} {self.environment.dtype}")
+        _finite("key_light.direction", self.key_light.direction)
+        _finite("ground.albedo", self.ground.albedo)
+        if abs(math.hypot(*self.key_light.direction) - 1.0) > 1e-3:
+            raise ValueError("key_light.direction: a unit vector expected")
+        if not (self.subject_height > 0 and self.subject_width > 0 and self.focus_distance > 0 and self.exposure > 0):
+            raise ValueError("subject_height, subject_width, focus_distance and exposure must be positive")
+
+    def subject_scale(self, width: float, height: float) -> float:
+        """Metres of the scene per unit of a subject that is ``width`` × ``height`` units seen from the front.
+
+        The still and the film both place the subject by this, so that they agree.
+        """
+        if not (width > 0 and height > 0):
+            raise ValueError(f"a subject needs a positive size, not {width} x {height}")
+        return min(self.subject_height / height, self.subject_width / width)

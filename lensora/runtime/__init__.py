@@ -1,0 +1,1 @@
+"""What every process shares: settings, server, workers, interceptors, channels, telemetry."""

@@ -1,0 +1,1 @@
+"""The five stages, one package each, all of one shape."""

@@ -1,0 +1,1 @@
+"""The background engines, one a file; the file name is the engine name."""

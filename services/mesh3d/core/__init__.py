@@ -1,0 +1,1 @@
+"""Pure functions that the mesh3d engines share."""

@@ -1,0 +1,1 @@
+"""Pure functions that the render engines share."""

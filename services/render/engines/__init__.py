@@ -1,0 +1,1 @@
+"""The render engines, one a file; the file name is the engine name."""

@@ -1,0 +1,13 @@
+"""Settings of the render service, from ``RENDER_*`` environment variables."""
+
+from __future__ import annotations
+
+from pydantic_settings import SettingsConfigDict
+
+from lensora.runtime.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """The common settings; render has none of its own."""
+
+    model_config = SettingsConfigDict(env_prefix="RENDER_", frozen=True)
