@@ -118,12 +118,12 @@ def test_a_failed_fetch_leaves_nothing(
 
 
 def test_an_unknown_model_names_the_known_ones() -> None:
-    with pytest.raises(InvalidArgument, match="u2netp") -> None:
+    with pytest.raises(InvalidArgument, match="u2netp"):
         models.path("gpt")
 
 
 def test_the_registry_is_well_formed() -> None:
-    for name, model in models.MODELS.items() -> None:
+    for name, model in models.MODELS.items():
         assert model.name == name and model.stages and model.licence and model.source
         assert re.fullmatch(r"[0-9a-f]{64}", model.sha256) and re.fullmatch(r"[0-9a-f]{64}", model.archive_sha256)
         assert re.fullmatch(r"[0-9.]+", model.version) and model.size > 0
