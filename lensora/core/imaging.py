@@ -20,14 +20,14 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 def srgb_to_linear(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Decode 8-bit sRGB to linear float32 in [0, 1], same shape."""
-    return np.take(_SRGB_TO_LINEAR, picture)
+    return np.asarray(_SRGB_TO_LINEAR[picture])
 
 
 def linear_to_srgb(picture: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Encode linear values as 8-bit sRGB; clamps to [0, 1] and rounds to nearest; same shape."""
     clamped = np.clip(picture, 0.0, 1.0)
     encoded = np.where(clamped <= 0.0031308, clamped * 12.92, 1.055 * np.power(clamped, 1 / 2.4) - 0.055)
-    return (encoded * 255.0 + 0.5).astype(np.uint8)
+    return np.asarray(encoded * 255.0 + 0.5, dtype=np.uint8)
 
 
 def encode_png(picture: NDArray[np.uint8], *, compression: int = 3) -> bytes:
