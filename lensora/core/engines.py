@@ -73,19 +73,14 @@ def available(package: str) -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_"))
 
 
-def require(package: str, name: str) -> None:
-    """Raise ``EngineNotFound``, which lists the engines there are, unless ``name`` is one of them."""
-    names = available(package)
-    if name not in names:
-        raise EngineNotFound(f"no engine {name!r} in {package}; there are: {', '.join(names)}")
-
-
 def load(package: str, name: str, settings: Any) -> Engine[Any, Any]:
     """Import engine ``name`` of ``package`` and create it with the service's settings.
 
     Raises:
         EngineNotFound: there is no such file; the message lists those there are.
     """
-    require(package, name)
+    names = available(package)
+    if name not in names:
+        raise EngineNotFound(f"no engine {name!r} in {package}; there are: {', '.join(names)}")
     engine: Engine[Any, Any] = importlib.import_module(f"{package}.{name}").create(settings)
     return engine

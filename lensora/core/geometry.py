@@ -62,22 +62,31 @@ CROP_MARGIN = 0.12
 """How much a chosen box grows on each side before it is cut out (``crop_bbox`` of the contract)."""
 
 
-def minimum_box_sides(vertices: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Sides of the minimum-volume oriented box, ascending.
+def minimum_box(vertices: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The minimum-volume oriented box.
 
     Args:
         vertices: (n, 3) float, any unit, any frame; n ≥ 4 and not all in one plane.
 
     Returns:
-        (3,) float64, in the unit of ``vertices``.
+        (3, 3) float64, the box's unit axes in rows, shortest side's first, right-handed; and (3,) float64, its sides
+        ascending, in the unit of ``vertices``.
     """
     import trimesh  # heavy: only who measures a mesh pays for it
 
     points = np.asarray(vertices, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) < 4:
         raise ValueError(f"vertices: (n >= 4, 3) expected, not {points.shape}")
-    _, sides = trimesh.bounds.oriented_bounds(points)
-    return np.sort(np.asarray(sides, dtype=np.float64))
+    to_box, sides = trimesh.bounds.oriented_bounds(points)
+    order = np.argsort(sides)
+    axes = np.asarray(to_box, dtype=np.float64)[:3, :3][order]
+    axes[2] *= np.sign(np.linalg.det(axes))
+    return axes, np.asarray(sides, dtype=np.float64)[order]
+
+
+def minimum_box_sides(vertices: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Sides of the minimum-volume oriented box, ascending; see ``minimum_box``."""
+    return minimum_box(vertices)[1]
 
 
 def thin_axis_ratio(vertices: NDArray[np.floating]) -> float:

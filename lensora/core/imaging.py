@@ -45,11 +45,16 @@ def encode_png(picture: NDArray[np.uint8], *, compression: int = 3) -> bytes:
     return bytes(data)
 
 
-def decode_png(data: bytes, field: str) -> NDArray[np.uint8]:
+def decode_png(data: bytes, field: str, *, channels: int) -> NDArray[np.uint8]:
     """Decode one of our own 8-bit PNGs, checking its size before any pixel is decoded.
 
+    Args:
+        data: the file.
+        field: what to call it in an error.
+        channels: 3 for RGB, 4 for straight-alpha RGBA; any other picture is refused.
+
     Returns:
-        (h, w, 3) RGB or (h, w, 4) straight-alpha RGBA uint8.
+        (h, w, channels) uint8.
 
     Raises:
         InvalidArgument: ``field`` is not such a PNG, or holds more than ``MAX_PIXELS``.
@@ -60,9 +65,10 @@ def decode_png(data: bytes, field: str) -> NDArray[np.uint8]:
     if not (width and height and width * height <= MAX_PIXELS):
         raise InvalidArgument.of(field, f"{width} x {height} pixels; at most {MAX_PIXELS:,}", reason="IMAGE_TOO_LARGE")
     stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if stored is None or stored.dtype != np.uint8 or stored.ndim != 3:
-        raise InvalidArgument.of(field, "must be an undamaged 8-bit RGB or RGBA PNG", reason="UNDECODABLE")
-    code = cv2.COLOR_BGR2RGB if stored.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+    if stored is None or stored.dtype != np.uint8 or stored.shape != (height, width, channels):
+        kind = {3: "RGB", 4: "RGBA"}[channels]
+        raise InvalidArgument.of(field, f"must be an undamaged 8-bit {kind} PNG", reason="UNDECODABLE")
+    code = cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_BGRA2RGBA
     return np.asarray(cv2.cvtColor(stored, code), dtype=np.uint8)
 
 

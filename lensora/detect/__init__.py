@@ -1,0 +1,1 @@
+"""Generated from protos/lensora/detect; never edited."""

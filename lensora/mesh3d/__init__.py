@@ -1,0 +1,1 @@
+"""Generated from protos/lensora/mesh3d; never edited."""

@@ -1,0 +1,1 @@
+"""Generated from protos/lensora/render; never edited."""

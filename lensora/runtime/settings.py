@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -18,9 +17,6 @@ class ServiceSettings(BaseSettings):
     listen: str = "127.0.0.1:0"
     """``host:port`` to serve gRPC on; port 0 takes a free one."""
 
-    ready_file: Path | None = None
-    """Where to write the ``host:port`` in use once the engine is loaded; for supervisors."""
-
     engine: str = "embedded"
     """Name of the file in ``engines/`` to run."""
 
@@ -32,6 +28,9 @@ class ServiceSettings(BaseSettings):
 
     engine_threads: int = Field(default=2, ge=1, le=256)
     """Threads that one engine run may use inside native libraries."""
+
+    die_with_parent: bool = False
+    """Stop when the process that started this one ends, however it ends; for supervisors."""
 
     drain_seconds: float = Field(default=20.0, ge=0)
     """How long a stopping server lets running calls finish."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic_settings import SettingsConfigDict
 
-from lensora.runtime.settings import ServiceSettings
+from lensora.runtime.worker import WorkerSettings
 
 
-class Settings(ServiceSettings):
-    """The common settings; mesh3d has none of its own."""
+class Settings(WorkerSettings):
+    """The common settings of services with a worker process; mesh3d has none of its own."""
 
     model_config = SettingsConfigDict(env_prefix="MESH3D_", frozen=True)

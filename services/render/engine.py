@@ -11,6 +11,9 @@ from lensora.core.scene import Scene
 FRAMES_PER_SECOND = 24
 """Of every film."""
 
+MIN_SECONDS, MAX_SECONDS = 1.0, 12.0
+"""Bounds of a film's length."""
+
 CameraPreset = Literal["turntable", "dolly", "cinematic"]
 
 

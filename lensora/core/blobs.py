@@ -1,0 +1,175 @@
+"""Bytes by address: the folder store of the gateway, and the narrow access that services get.
+
+The gateway owns the store: ``<root>/<account>/<first two>/<sha256>``, content-addressed within an account, plus a
+staging area. A service owns nothing: each call hands it URLs to read and URLs to write, and it refuses any outside
+its prefix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote, unquote, urlsplit
+
+from lensora.core.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, ResourceExhausted
+
+INLINE_LIMIT = 256 * 1024
+"""Blobs up to this many bytes travel inside messages."""
+
+READ_LIMIT = 256 * 1024 * 1024
+"""No service reads a larger blob."""
+
+_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def sha256_hex(data: bytes) -> str:
+    """Lower-case hex SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_url(path: Path) -> str:
+    """``file:`` URL of an absolute path."""
+    return "file://" + quote(str(path))
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    """Write so that a reader sees all of the file or none of it."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ResourceExhausted(f"the blob store took no more bytes: {error.strerror}", reason="BLOB_WRITE") from error
+
+
+@dataclass(frozen=True, slots=True)
+class BlobAccess:
+    """What a service may do with blobs: read and write below one URL prefix.
+
+    Attributes:
+        prefix: ``file:///absolute/folder/``; the folder is the border, symbolic links do not lead out of it.
+    """
+
+    prefix: str
+
+    def read(self, url: str, sha256: str, size: int, field: str) -> bytes:
+        """The bytes at ``url``, checked against what the caller said they are.
+
+        Raises:
+            InvalidArgument: outside the prefix, longer than ``READ_LIMIT``, or other bytes than announced.
+            FailedPrecondition: reason ``BLOB_MISSING``.
+        """
+        if not 0 <= size <= READ_LIMIT:
+            raise InvalidArgument.of(f"{field}.size", f"0 to {READ_LIMIT} bytes, not {size}")
+        path = self._path(url, field)
+        try:
+            with path.open("rb") as file:
+                data = file.read(size + 1)
+        except OSError as error:
+            raise FailedPrecondition(f"{field}: cannot be read: {error.strerror}", reason="BLOB_MISSING") from error
+        if len(data) != size or sha256_hex(data) != sha256:
+            raise InvalidArgument.of(
+                field, "the bytes at its URL differ from its size and sha256", reason="BLOB_DIGEST"
+            )
+        return data
+
+    def write(self, url: str, data: bytes, field: str) -> None:
+        """Write ``data`` to ``url``, whole or not at all.
+
+        Raises:
+            InvalidArgument: outside the prefix.
+            ResourceExhausted: reason ``BLOB_WRITE``: the disk is full or gone.
+        """
+        _write_atomically(self._path(url, field), data)
+
+    def _path(self, url: str, field: str) -> Path:
+        root = Path(unquote(urlsplit(self.prefix).path)).resolve()
+        parts = urlsplit(url)
+        path = Path(unquote(parts.path)).resolve()
+        if parts.scheme != "file" or parts.netloc or not path.is_relative_to(root) or path == root:
+            raise InvalidArgument.of(
+                f"{field}.url", "lies outside the blob prefix of this service", reason="BLOB_PREFIX"
+            )
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class FolderStore:
+    """The gateway's store on one machine."""
+
+    root: Path
+
+    @property
+    def prefix(self) -> str:
+        """The URL prefix to configure services with."""
+        return file_url(self.root.resolve()) + "/"
+
+    def put(self, account: str, data: bytes) -> str:
+        """Store bytes under their SHA-256, which is returned; storing the same twice is harmless."""
+        sha256 = sha256_hex(data)
+        path = self._path(account, sha256)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_atomically(path, data)
+        return sha256
+
+    def url(self, account: str, sha256: str) -> str:
+        """Where a service reads this blob."""
+        return file_url(self._path(account, sha256).resolve())
+
+    def exists(self, account: str, sha256: str) -> bool:
+        """Whether the blob is there."""
+        return self._path(account, sha256).is_file()
+
+    def open(self, account: str, sha256: str) -> BinaryIO:
+        """Open for reading.
+
+        Raises:
+            NotFound: reason ``BLOB_GONE``.
+        """
+        try:
+            return self._path(account, sha256).open("rb")
+        except FileNotFoundError as error:
+            raise NotFound("the stored bytes are gone", reason="BLOB_GONE") from error
+
+    def new_target(self) -> str:
+        """A fresh URL in the staging area for a service to write one result to."""
+        staging = self.root / ".staging"
+        staging.mkdir(parents=True, exist_ok=True)
+        return file_url(staging.resolve() / secrets.token_hex(16))
+
+    def publish(self, account: str, target: str, sha256: str, size: int) -> None:
+        """Move what a service wrote into the account, after checking that it is what the service said.
+
+        Raises:
+            Internal: reason ``BLOB_DIGEST``: the service wrote other bytes, or none.
+        """
+        staged = Path(unquote(urlsplit(target).path))
+        try:
+            with staged.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                written = os.fstat(file.fileno()).st_size
+        except FileNotFoundError as error:
+            raise Internal("a stage announced a result that it did not write", reason="BLOB_DIGEST") from error
+        if digest != sha256 or written != size:
+            staged.unlink()
+            raise Internal("a stage wrote other bytes than it announced", reason="BLOB_DIGEST")
+        path = self._path(account, sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(path)
+
+    def discard(self, target: str) -> None:
+        """Remove what may have been written to a target that is no longer wanted."""
+        Path(unquote(urlsplit(target).path)).unlink(missing_ok=True)
+
+    def _path(self, account: str, sha256: str) -> Path:
+        if not _ACCOUNT.fullmatch(account) or not _SHA256.fullmatch(sha256):
+            raise ValueError(f"not a blob key: {account!r}, {sha256!r}")
+        return self.root / account / sha256[:2] / sha256

@@ -1,0 +1,93 @@
+"""The one server interceptor: request id, log line, and exceptions turned into statuses, so servicers stay thin."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+
+from lensora.core.errors import Internal, LensoraError
+from lensora.runtime.errors import grpc_code, to_status
+
+REQUEST_ID = "x-request-id"
+"""Metadata key that follows a request through all services."""
+
+_QUIET = ("/grpc.health.v1.", "/grpc.reflection.")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_log = structlog.get_logger()
+
+
+class Border(grpc.aio.ServerInterceptor):
+    """Wraps every method of every servicer."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Replace the handler's behaviour by one that ends with a status of ours, whatever happens."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(_QUIET):
+            return handler
+        if handler.response_streaming:
+            name = "stream_stream" if handler.request_streaming else "unary_stream"
+            wrapped: Any = _streaming(method, getattr(handler, name))
+        else:
+            name = "stream_unary" if handler.request_streaming else "unary_unary"
+            wrapped = _unary(method, getattr(handler, name))
+        make = getattr(grpc, f"{name}_rpc_method_handler")
+        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+
+
+def _unary(method: str, behaviour: Any) -> Any:
+    async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        async with _Call(method, context):
+            return await behaviour(request, context)
+
+    return wrapped
+
+
+def _streaming(method: str, behaviour: Any) -> Any:
+    async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        async with _Call(method, context):
+            async for response in behaviour(request, context):
+                yield response
+
+    return wrapped
+
+
+class _Call:
+    """The time around one call."""
+
+    def __init__(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self._method, self._context, self._start = method, context, time.monotonic()
+
+    async def __aenter__(self) -> None:
+        metadata = dict(self._context.invocation_metadata() or ())
+        given = str(metadata.get(REQUEST_ID, ""))
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        structlog.contextvars.bind_contextvars(request_id=request_id, method=self._method)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        seconds = round(time.monotonic() - self._start, 4)
+        if error is None:
+            _log.info("call", code="OK", seconds=seconds)
+        elif isinstance(error, asyncio.CancelledError | GeneratorExit):
+            _log.info("call", code="CANCELLED", seconds=seconds)
+        elif isinstance(error, LensoraError):
+            _log.info("call", code=grpc_code(error).name, reason=error.reason, message=error.message, seconds=seconds)
+            await self._abort(error)
+        elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+            _log.error("call", code="INTERNAL", seconds=seconds, exc_info=error)
+            await self._abort(Internal("an unexpected error; see the service's log"))
+
+    async def _abort(self, error: LensoraError) -> None:
+        status = to_status(error)
+        await self._context.abort(status.code, status.details, status.trailing_metadata)

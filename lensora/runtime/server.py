@@ -1,0 +1,135 @@
+"""One service process: load the engine, serve, and stop without dropping what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from lensora.core.blobs import BlobAccess
+from lensora.core.errors import LensoraError, Unavailable
+from lensora.runtime.interceptors import Border
+from lensora.runtime.process import die_with_parent
+from lensora.runtime.runners import Runner
+from lensora.runtime.settings import ServiceSettings
+from lensora.runtime.stage import Stage, engine_info
+from lensora.runtime.telemetry import configure_logs
+from lensora.type.v1 import engine_pb2, engine_pb2_grpc
+
+SERVER_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a taken port is an error, not a second listener
+    ("grpc.max_receive_message_length", 32 * 1024 * 1024),
+    ("grpc.max_send_message_length", 32 * 1024 * 1024),
+)
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What makes one service different from another, as its ``__main__`` wires it."""
+
+    name: str
+    """Full proto name, e.g. ``lensora.detect.v1.DetectService``."""
+
+    add_to_server: Callable[[Any, grpc.aio.Server], None]
+    servicer: Callable[[Stage], Any]
+    runner: Runner
+
+
+class _EngineServicer(engine_pb2_grpc.EngineServiceServicer):
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    async def GetEngine(
+        self, request: engine_pb2.GetEngineRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> engine_pb2.GetEngineResponse:
+        return engine_pb2.GetEngineResponse(engine=engine_info(self._runner.engine))
+
+
+class Listener:
+    """A gRPC server with health and reflection, for a stage service or the gateway."""
+
+    def __init__(self, listen: str, names: list[str]) -> None:
+        self.server = grpc.aio.server(interceptors=[Border()], options=SERVER_OPTIONS)
+        self.health = health_aio.HealthServicer()
+        self._names = names
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
+        reflection.enable_server_reflection(
+            [*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME], self.server
+        )
+        host, _, _ = listen.rpartition(":")
+        try:
+            port = self.server.add_insecure_port(listen)
+        except RuntimeError as error:
+            raise Unavailable(
+                f"cannot listen on {listen}: is something else there?", reason="ADDRESS_IN_USE"
+            ) from error
+        self.address = f"{host}:{port}"
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Answer health checks of every name with SERVING or NOT_SERVING."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *self._names):
+            await self.health.set(name, status)
+
+    async def serve_until_signal(self, drain_seconds: float) -> None:
+        """Serve until SIGTERM or SIGINT, then drain: NOT_SERVING, let calls finish, stop."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await self.set_serving(serving=True)
+        _log.info("ready", address=self.address)
+        await stop.wait()
+        _log.info("draining", seconds=drain_seconds)
+        await self.set_serving(serving=False)
+        await self.server.stop(drain_seconds)
+        _log.info("stopped")
+
+
+async def _serve(service: Service, settings: ServiceSettings) -> None:
+    listener = Listener(settings.listen, [service.name, "lensora.type.v1.EngineService"])
+    await listener.set_serving(serving=False)
+    stage = Stage(service.runner, BlobAccess(settings.blob_prefix))
+    service.add_to_server(service.servicer(stage), listener.server)
+    engine_pb2_grpc.add_EngineServiceServicer_to_server(_EngineServicer(service.runner), listener.server)
+    await listener.server.start()  # health answers NOT_SERVING while the engine loads
+    try:
+        await service.runner.start()
+        await listener.serve_until_signal(settings.drain_seconds)
+    finally:
+        await service.runner.stop()
+        await listener.server.stop(None)
+
+
+def run_process(main: Callable[[], Any], name: str, *, level: str, log_format: str, with_parent: bool) -> int:
+    """Run a process's async ``main``; a typed error becomes one log line and exit status 1."""
+    if with_parent:
+        die_with_parent()
+    configure_logs(name, level=level, log_format=log_format)
+    try:
+        asyncio.run(main())
+    except (LensoraError, TimeoutError) as error:
+        _log.error("cannot start", message=str(error), reason=getattr(error, "reason", "TIMEOUT"))
+        return 1
+    return 0
+
+
+def serve(service: Service, settings: ServiceSettings) -> int:
+    """Run one stage service until it is told to stop; returns the exit status."""
+    return run_process(
+        lambda: _serve(service, settings),
+        service.name.split(".")[1],
+        level=settings.log_level,
+        log_format=settings.log_format,
+        with_parent=settings.die_with_parent,
+    )
