@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 import uuid
@@ -24,7 +25,31 @@ _log = structlog.get_logger()
 
 
 class Border(grpc.aio.ServerInterceptor):
-    """Wraps every method of every servicer."""
+    """Wraps every method of every servicer, and knows how many calls are running."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def wait_idle(self, seconds: float) -> bool:
+        """Whether all calls ended within ``seconds``; health checks do not count."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def enter(self) -> None:
+        """One more call runs."""
+        self._running += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        """One call less runs."""
+        self._running -= 1
+        if not self._running:
+            self._idle.set()
 
     async def intercept_service(
         self,
@@ -38,44 +63,45 @@ class Border(grpc.aio.ServerInterceptor):
             return handler
         if handler.response_streaming:
             name = "stream_stream" if handler.request_streaming else "unary_stream"
-            wrapped: Any = _streaming(method, getattr(handler, name))
+            wrapped: Any = self._streaming(method, getattr(handler, name))
         else:
             name = "stream_unary" if handler.request_streaming else "unary_unary"
-            wrapped = _unary(method, getattr(handler, name))
+            wrapped = self._unary(method, getattr(handler, name))
         make = getattr(grpc, f"{name}_rpc_method_handler")
         return make(wrapped, handler.request_deserializer, handler.response_serializer)
 
+    def _unary(self, method: str, behaviour: Any) -> Any:
+        async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            async with _Call(self, method, context):
+                return await behaviour(request, context)
 
-def _unary(method: str, behaviour: Any) -> Any:
-    async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        async with _Call(method, context):
-            return await behaviour(request, context)
+        return wrapped
 
-    return wrapped
+    def _streaming(self, method: str, behaviour: Any) -> Any:
+        async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            async with _Call(self, method, context), contextlib.aclosing(behaviour(request, context)) as responses:
+                async for response in responses:
+                    yield response
 
-
-def _streaming(method: str, behaviour: Any) -> Any:
-    async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        async with _Call(method, context):
-            async for response in behaviour(request, context):
-                yield response
-
-    return wrapped
+        return wrapped
 
 
 class _Call:
     """The time around one call."""
 
-    def __init__(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        self._method, self._context, self._start = method, context, time.monotonic()
+    def __init__(self, border: Border, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self._border, self._method, self._context = border, method, context
+        self._start = time.monotonic()
 
     async def __aenter__(self) -> None:
+        self._border.enter()
         metadata = dict(self._context.invocation_metadata() or ())
         given = str(metadata.get(REQUEST_ID, ""))
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         structlog.contextvars.bind_contextvars(request_id=request_id, method=self._method)
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self._border.leave()
         seconds = round(time.monotonic() - self._start, 4)
         if error is None:
             _log.info("call", code="OK", seconds=seconds)

@@ -59,7 +59,8 @@ class Listener:
     """A gRPC server with health and reflection, for a stage service or the gateway."""
 
     def __init__(self, listen: str, names: list[str]) -> None:
-        self.server = grpc.aio.server(interceptors=[Border()], options=SERVER_OPTIONS)
+        self._border = Border()
+        self.server = grpc.aio.server(interceptors=[self._border], options=SERVER_OPTIONS)
         self.health = health_aio.HealthServicer()
         self._names = names
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
@@ -92,8 +93,9 @@ class Listener:
         await stop.wait()
         _log.info("draining", seconds=drain_seconds)
         await self.set_serving(serving=False)
-        await self.server.stop(drain_seconds)
-        _log.info("stopped")
+        drained = await self._border.wait_idle(drain_seconds)
+        await self.server.stop(0)  # what is left are health watchers, which never end by themselves
+        _log.info("stopped", drained=drained)
 
 
 async def _serve(service: Service, settings: ServiceSettings) -> None:
