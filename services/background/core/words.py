@@ -1,0 +1,82 @@
+"""From a stranger's words to a scene of the catalogue."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lensora.core.errors import InvalidArgument
+from services.background.core.catalogue import SceneSpec
+from services.background.core.sentences import Encoder
+
+MAX_PROMPT = 1000
+"""Characters."""
+
+FITS = 0.57
+"""Cosine similarity from which a scene is said to fit the words.
+
+Measured on the 30 prompts of tests/unit/background/prompts.py, written before the phrases were tried: prompts that ask
+for a scene of the catalogue lie at 0.65 and above, those that ask for something else or for nothing at 0.50 and below.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The scene for a prompt."""
+
+    spec: SceneSpec
+    similarity: float
+    """Cosine between the prompt and the scene's nearest phrase, [-1, 1]."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the scene fits the words, rather than only being the nearest."""
+        return self.similarity >= FITS
+
+    @property
+    def note(self) -> str:
+        """What was chosen, for people."""
+        if self.exact:
+            return f"The background is {self.spec.title}."
+        return f"No scene here fits these words well; the nearest was taken: {self.spec.title}."
+
+
+class Chooser:
+    """Finds the scene whose example phrases mean most nearly the same as a prompt."""
+
+    def __init__(self, encoder: Encoder, scenes: Sequence[SceneSpec]) -> None:
+        self._encoder = encoder
+        self._scenes = [spec for spec in scenes for _ in spec.phrases]
+        self._phrases = np.stack([encoder.encode(phrase) for spec in scenes for phrase in spec.phrases])
+
+    def choose(self, prompt: str) -> Choice:
+        """The nearest scene.
+
+        Raises:
+            InvalidArgument: the prompt breaks ``checked_prompt``'s rules.
+        """
+        similarities = self._phrases @ self._encoder.encode(checked_prompt(prompt))
+        best = int(np.argmax(similarities))
+        return Choice(self._scenes[best], float(similarities[best]))
+
+
+def checked_prompt(prompt: str) -> str:
+    """The prompt without surrounding white space.
+
+    Raises:
+        InvalidArgument: field ``background.prompt``: empty, over ``MAX_PROMPT`` characters, or with control
+            characters or lone surrogates (Unicode categories Cc and Cs).
+    """
+    field = "background.prompt"
+    if len(prompt) > MAX_PROMPT:
+        raise InvalidArgument.of(field, f"1 to {MAX_PROMPT:,} characters, not {len(prompt):,}", reason="PROMPT_LENGTH")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in prompt):
+        raise InvalidArgument.of(field, "must not contain control characters", reason="PROMPT_CHARACTERS")
+    if not prompt.strip():
+        raise InvalidArgument.of(
+            field, f"1 to {MAX_PROMPT:,} characters that are not all blank", reason="PROMPT_LENGTH"
+        )
+    return prompt.strip()
