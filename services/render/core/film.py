@@ -1,0 +1,124 @@
+"""The film file: H.264 in MP4, encoded on a thread of its own while the next frame is drawn."""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from services.render.engine import FRAMES_PER_SECOND
+
+_QUEUED = 4
+"""Frames that may wait for the encoder: enough to smooth both sides, little memory."""
+
+_BT709, _LIMITED = 1, 1
+"""ITU-T H.273 code points of the primaries, transfer and matrix; and FFmpeg's number of the limited range."""
+
+_OPTIONS = {
+    "profile": "high",
+    "preset": "veryfast",
+    "crf": "18",
+    # frames depend on the number of x264's threads, so it is part of the format and not of the machine
+    "threads": "2",
+    "x264-params": "open-gop=0:keyint=48:bframes=2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """A picture as H.264 takes it: ITU-R BT.709, limited range, 8 bit, top row first."""
+
+    luma: NDArray[np.uint8]
+    """(h, w)."""
+
+    blue_difference: NDArray[np.uint8]
+    """(h / 2, w / 2), Cb, sited left as H.264 expects."""
+
+    red_difference: NDArray[np.uint8]
+    """(h / 2, w / 2), Cr."""
+
+
+class FilmWriter:
+    """Collects frames into an MP4; use as a context manager, then call ``result``.
+
+    The bytes depend on the frames alone: no dates, no identifiers, a fixed number of encoder threads.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self._size = (width, height)
+        self._queue: queue.Queue[Planes | None] = queue.Queue(_QUEUED)
+        self._ended = False
+        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="film")
+        self._film = self._encoder.submit(self._encode)
+
+    def __enter__(self) -> FilmWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._queue.put(None)
+        self._encoder.shutdown()
+
+    def add(self, planes: Planes) -> None:
+        """Queue the next frame; waits while the encoder is behind.
+
+        Raises whatever made the encoder fail.
+        """
+        if self._film.done():
+            self._film.result()
+        self._queue.put(planes)
+
+    def result(self) -> bytes:
+        """The whole file, once the writer is closed; raises whatever made the encoder fail."""
+        return self._film.result()
+
+    def _frames(self) -> Iterator[Planes]:
+        while not self._ended:
+            planes = self._queue.get()
+            if planes is None:
+                self._ended = True
+            else:
+                yield planes
+
+    def _encode(self) -> bytes:
+        try:
+            # FFmpeg reopens the file to move its index to the front, which it cannot do with a Python object
+            with tempfile.TemporaryDirectory(prefix="lensora-film-") as folder:
+                path = Path(folder) / "film.mp4"
+                self._write(path)
+                return path.read_bytes()
+        finally:
+            for _ in self._frames():  # after a failure: or add() would wait for room for ever
+                pass
+
+    def _write(self, path: Path) -> None:
+        with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}) as container:
+            stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=_OPTIONS)
+            stream.width, stream.height = self._size
+            stream.pix_fmt = "yuv420p"
+            coder = stream.codec_context
+            coder.time_base = Fraction(1, FRAMES_PER_SECOND)
+            coder.color_primaries = coder.color_trc = coder.colorspace = _BT709
+            coder.color_range = _LIMITED
+            for number, planes in enumerate(self._frames()):
+                container.mux(stream.encode(self._frame(planes, number)))
+            container.mux(stream.encode(None))
+
+    def _frame(self, planes: Planes, number: int) -> av.VideoFrame:
+        frame = av.VideoFrame(*self._size, "yuv420p")
+        frame.pts, frame.time_base = number, Fraction(1, FRAMES_PER_SECOND)
+        frame.colorspace, frame.color_range = _BT709, _LIMITED
+        for plane, values in zip(frame.planes, (planes.luma, planes.blue_difference, planes.red_difference), strict=True):
+            rows, columns = values.shape
+            padded = np.frombuffer(plane, np.uint8).reshape(rows, plane.line_size)
+            padded.flags.writeable = True
+            padded[:, :columns] = values
+        return frame

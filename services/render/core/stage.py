@@ -1,0 +1,78 @@
+"""The order of the passes that make one frame.
+
+::
+
+    occluder ─ ground_light ─┐
+    depth ───────────────────┤
+    geometry ─ classify ─────┼─ shade ─ composite ─ luma, chroma
+    prefilter (once) ────────┘
+    occluder ─ ground_transfer (once)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from lensora.core.scene import Scene
+from services.render.core.environment import reflections
+from services.render.core.film import Planes
+from services.render.core.gpu import Gpu
+from services.render.core.ground import GroundLight, Occluder
+from services.render.core.lighting import ambient_light
+from services.render.core.mesh import Mesh
+from services.render.core.orient import yaw_matrix
+from services.render.core.picture import Picture
+from services.render.core.placement import Placement
+from services.render.core.simplify import simplified
+from services.render.core.surface import KeyShadow, Shape, Surface
+
+OCCLUDER_TRIANGLES = 1500
+"""Of the stand-in that casts the ground's shadow: its error stays within a texel of the ground's texture."""
+
+
+class Stage:
+    """A mesh placed in a scene, lit, ready to be turned and photographed."""
+
+    def __init__(self, gpu: Gpu, mesh: Mesh, scene: Scene, placement: Placement, check: Callable[[], None]) -> None:
+        """Upload everything and bake what does not change; ``check`` is called between the steps."""
+        self._gpu = gpu
+        self._scene = scene
+        self._placement = placement
+        self._ambient = ambient_light(scene.environment)
+        self._reflections = reflections(gpu, scene.environment)
+        check()
+        positions, indices = mesh.merged()
+        coarse = Shape(gpu, *simplified(positions, indices, OCCLUDER_TRIANGLES))
+        self._ground = GroundLight(gpu, scene, self._ambient, placement, Occluder(gpu, placement, coarse))
+        self._ground.bake(check)
+        self._shadow = KeyShadow(gpu, scene.key_light, placement, Shape(gpu, positions, indices))
+        self._surface = Surface(gpu, mesh)
+        check()
+        self._picture = Picture(gpu, scene, placement, self._ground)
+
+    def draw(self, yaw_degrees: float) -> Planes:
+        """The picture with the subject turned by ``yaw_degrees`` about +Y from its front."""
+        turn = yaw_matrix(yaw_degrees)
+        self._ground.draw(turn)
+        self._shadow.draw(turn)
+        self._surface.draw(self._picture.geometry, turn @ self._placement.matrix, self._picture.camera_matrix)
+        light = self._scene.key_light
+        return self._picture.finish(
+            reflections=self._reflections,
+            ground=self._ground.texture,
+            key_depth=self._shadow.texture,
+            eye=self._scene.camera.position,
+            irradiance=self._ambient.irradiance,
+            ground_radiance=self._ambient.ground_radiance,
+            window=self._ground.window,
+            key_direction=light.direction,
+            key_irradiance=light.irradiance,
+            # a disc widens the highlight about as a rougher surface would: Karis 2013, "Area Lights"
+            key_spread=math.tan(math.radians(light.angular_radius_degrees)) / 2,
+            key_matrix=self._shadow.matrix,
+            key_blur=self._shadow.blur,
+            exposure=self._scene.exposure,
+        )

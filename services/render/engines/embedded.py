@@ -1,0 +1,69 @@
+"""Films by rasterising: physically based light from the scene, drawn headless by OpenGL, encoded by x264.
+
+Runs on any OpenGL 4.5 that EGL offers without a display: a GPU, or Mesa's software rasteriser on a CPU.
+"""
+
+from __future__ import annotations
+
+from lensora.core.engines import Context
+from lensora.core.errors import InvalidArgument, Unimplemented
+from lensora.core.geometry import thin_axis_ratio
+from services.render.core.arc import footprint_ratio, is_slab, turntable
+from services.render.core.film import FilmWriter
+from services.render.core.glb import load_glb
+from services.render.core.gpu import Gpu
+from services.render.core.orient import front_yaw_degrees
+from services.render.core.placement import place
+from services.render.core.stage import Stage
+from services.render.engine import FRAMES_PER_SECOND, RenderRequest, RenderResult
+from services.render.settings import Settings
+
+
+def create(settings: Settings) -> EmbeddedEngine:  # noqa: ARG001 - render has no settings of its own
+    """Make the OpenGL context and compile the shaders; call ``run`` on the same thread."""
+    return EmbeddedEngine()
+
+
+class EmbeddedEngine:
+    """``RenderEngine`` on moderngl and PyAV; one run at a time, on the thread that created it."""
+
+    name = "embedded"
+    version = "1"
+
+    def __init__(self) -> None:
+        self._gpu = Gpu()
+
+    def run(self, request: RenderRequest, context: Context) -> RenderResult:
+        """See ``RenderEngine``."""
+        _check(request)
+        try:
+            return self._film(request, context)
+        finally:
+            self._gpu.collect()
+
+    def _film(self, request: RenderRequest, context: Context) -> RenderResult:
+        mesh = load_glb(request.glb)
+        context.check()
+        vertices = mesh.vertices()
+        yaw = front_yaw_degrees(mesh.triangles())
+        frames = round(FRAMES_PER_SECOND * request.duration_s)
+        arc = turntable(frames, slab=is_slab(thin_axis_ratio(vertices), footprint_ratio(vertices)))
+        context.check()
+        placement = place(vertices, request.scene, yaw)
+        stage = Stage(self._gpu, mesh, request.scene, placement, context.check)
+        with FilmWriter(request.width, request.height) as film:
+            for number, degrees in enumerate(arc.yaws_degrees):
+                film.add(stage.draw(float(degrees)))
+                context.progress((number + 1) / frames, "rendering-video")
+        return RenderResult(film.result(), frames, arc.degrees, arc.clamped, yaw)
+
+
+def _check(request: RenderRequest) -> None:
+    """Refuse what this engine cannot film, before any work."""
+    if request.preset != "turntable":
+        message = f"camera_preset {request.preset!r} is not built into the embedded renderer yet; turntable is"
+        raise Unimplemented(message, reason="PRESET_UNIMPLEMENTED")
+    rows, columns = request.scene.plate.shape[:2]
+    if (columns, rows) != (request.width, request.height):
+        message = f"its plate is {columns} x {rows} pixels and the film {request.width} x {request.height}"
+        raise InvalidArgument.of("scene", message, reason="PLATE_SIZE")
