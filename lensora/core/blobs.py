@@ -145,6 +145,10 @@ class FolderStore:
         staging.mkdir(parents=True, exist_ok=True)
         return file_url(staging.resolve() / secrets.token_hex(16))
 
+    def stage(self, target: str, data: bytes) -> None:
+        """Put bytes into the staging area, for a service to read once."""
+        _write_atomically(Path(unquote(urlsplit(target).path)), data)
+
     def publish(self, account: str, target: str, sha256: str, size: int) -> None:
         """Move what a service wrote into the account, after checking that it is what the service said.
 

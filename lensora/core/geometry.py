@@ -50,8 +50,9 @@ class Box:
 
     def pixels(self, width: int, height: int) -> tuple[int, int, int, int]:
         """``(left, top, right, bottom)`` in whole pixels that cover the box, at least one pixel each way."""
-        left, top = int(np.floor(self.x1 * width)), int(np.floor(self.y1 * height))
-        right, bottom = int(np.ceil(self.x2 * width)), int(np.ceil(self.y2 * height))
+        # a millionth of slack: a box made from whole pixels comes back as those, whatever floating point did
+        left, top = int(np.floor(self.x1 * width + 1e-6)), int(np.floor(self.y1 * height + 1e-6))
+        right, bottom = int(np.ceil(self.x2 * width - 1e-6)), int(np.ceil(self.y2 * height - 1e-6))
         return left, top, max(right, left + 1), max(bottom, top + 1)
 
 

@@ -1,0 +1,58 @@
+"""Composition root of the gateway."""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+from typing import IO
+
+from gateway.edge.grpc import StudioServicer
+from gateway.jobs import Studio
+from gateway.settings import Settings
+from gateway.stages import Stages
+from gateway.store import Store
+from lensora.core.blobs import FolderStore
+from lensora.core.errors import Unavailable
+from lensora.runtime.server import Listener, run_process
+from lensora.studio.v1.studio_pb2_grpc import add_StudioServiceServicer_to_server
+
+
+def _lock(settings: Settings) -> IO[str]:
+    """Take the home for this process, because two gateways on one SQLite file would end each other's jobs."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    file = (settings.home / "gateway.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Unavailable(f"another gateway uses {settings.home}", reason="HOME_IN_USE") from error
+    return file
+
+
+async def _serve(settings: Settings) -> None:
+    with _lock(settings):
+        store, blobs = Store.sqlite(settings.home / "studio.db"), FolderStore(settings.home / "blobs")
+        studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
+        listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
+        add_StudioServiceServicer_to_server(StudioServicer(studio), listener.server)
+        await studio.start()
+        await listener.server.start()
+        try:
+            await listener.serve_until_signal(settings.drain_seconds)
+        finally:
+            await studio.stop()
+
+
+def main() -> int:
+    """Settings → store → use cases → edges → serve; returns the exit status."""
+    settings = Settings()
+    return run_process(
+        lambda: _serve(settings),
+        "gateway",
+        level=settings.log_level,
+        log_format=settings.log_format,
+        with_parent=settings.die_with_parent,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

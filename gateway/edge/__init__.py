@@ -1,0 +1,1 @@
+"""Thin edges over the use cases in ``gateway.jobs``."""

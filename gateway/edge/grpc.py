@@ -1,0 +1,96 @@
+"""``StudioService``: the use cases over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from gateway.edge import protos
+from gateway.jobs import Studio
+from gateway.model import LOCAL_ACCOUNT, ArtifactKind
+from gateway.options import JobOptions, SessionOptions, validated
+from lensora.core.errors import InvalidArgument
+from lensora.studio.v1 import studio_pb2, studio_pb2_grpc
+
+_CHUNK_BYTES = 256 * 1024
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
+    """See the proto for the contract."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+
+    async def CreateSession(
+        self, request_iterator: AsyncIterator[studio_pb2.CreateSessionRequest], context: Context
+    ) -> studio_pb2.CreateSessionResponse:
+        """See the proto."""
+        first = await anext(aiter(request_iterator), None)
+        if first is None or first.WhichOneof("part") != "options":
+            raise InvalidArgument.of("options", "required as the first message")
+        protos.refuse_unbuilt(first.options, "idempotency_key")
+        options = validated(SessionOptions, max_objects=first.options.max_objects or 6)
+        session = await self._studio.create_session(LOCAL_ACCOUNT, options, _chunks(request_iterator))
+        return studio_pb2.CreateSessionResponse(session=protos.session(session))
+
+    async def CreateJob(self, request: studio_pb2.CreateJobRequest, context: Context) -> studio_pb2.CreateJobResponse:
+        """See the proto."""
+        protos.refuse_unbuilt(request, "idempotency_key")
+        options = validated(JobOptions, **protos.job_options(request.spec))
+        job = await self._studio.create_job(LOCAL_ACCOUNT, options)
+        return studio_pb2.CreateJobResponse(job=protos.job(job))
+
+    async def GetJob(self, request: studio_pb2.GetJobRequest, context: Context) -> studio_pb2.GetJobResponse:
+        """See the proto."""
+        return studio_pb2.GetJobResponse(job=protos.job(await self._studio.job(LOCAL_ACCOUNT, request.job_id)))
+
+    async def WatchJob(
+        self, request: studio_pb2.WatchJobRequest, context: Context
+    ) -> AsyncIterator[studio_pb2.WatchJobResponse]:
+        """See the proto."""
+        async for event in self._studio.watch(LOCAL_ACCOUNT, request.job_id, request.after_seq):
+            response = studio_pb2.WatchJobResponse(event=protos.event(event))
+            if event.status.terminal:
+                response.job.CopyFrom(protos.job(await self._studio.job(LOCAL_ACCOUNT, request.job_id)))
+            yield response
+
+    async def CancelJob(self, request: studio_pb2.CancelJobRequest, context: Context) -> studio_pb2.CancelJobResponse:
+        """See the proto."""
+        return studio_pb2.CancelJobResponse(job=protos.job(await self._studio.cancel(LOCAL_ACCOUNT, request.job_id)))
+
+    async def ListJobs(self, request: studio_pb2.ListJobsRequest, context: Context) -> studio_pb2.ListJobsResponse:
+        """See the proto."""
+        if not 0 <= request.page_size <= 100:
+            raise InvalidArgument.of("page_size", f"1 to 100, not {request.page_size}")
+        if request.page_token and not (request.page_token.isascii() and request.page_token.isdigit()):
+            raise InvalidArgument.of("page_token", "not one that ListJobs returned")
+        before = int(request.page_token[:18]) if request.page_token else None
+        jobs, after = await self._studio.list_jobs(LOCAL_ACCOUNT, request.page_size or 20, before)
+        token = "" if after is None else str(after)
+        return studio_pb2.ListJobsResponse(jobs=[protos.job(job) for job in jobs], next_page_token=token)
+
+    async def DownloadArtifact(
+        self, request: studio_pb2.DownloadArtifactRequest, context: Context
+    ) -> AsyncIterator[studio_pb2.DownloadArtifactResponse]:
+        """See the proto."""
+        kind = protos.artifact_kind(request.kind)
+        stored, file = await self._studio.artifact(LOCAL_ACCOUNT, request.job_id, kind)
+        with file:
+            if not 0 <= request.offset <= stored.size:
+                raise InvalidArgument.of("offset", f"0 to {stored.size}, not {request.offset}")
+            await asyncio.to_thread(file.seek, request.offset)
+            yield studio_pb2.DownloadArtifactResponse(artifact=protos.artifact(ArtifactKind(kind), stored))
+            while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+                yield studio_pb2.DownloadArtifactResponse(chunk=chunk)
+
+
+async def _chunks(messages: AsyncIterator[studio_pb2.CreateSessionRequest]) -> AsyncIterator[bytes]:
+    async for message in messages:
+        if message.WhichOneof("part") != "chunk":
+            raise InvalidArgument.of("options", "allowed in the first message only")
+        yield message.chunk

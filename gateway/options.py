@@ -1,0 +1,102 @@
+"""The rules of every field that callers fill in, once, for all edges."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from lensora.core.errors import FieldViolation, InvalidArgument
+
+MAX_UPLOAD_BYTES = 20_000_000
+"""The largest photo."""
+
+_INT64 = 2**63 - 1
+
+
+def _even(value: int) -> int:
+    if value % 2:
+        raise ValueError("must be even")
+    return value
+
+
+def _printable(text: str) -> str:
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
+        raise ValueError("must hold no control characters")
+    if not text.strip():
+        raise ValueError("must say something")
+    return text
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class TransparentBackground(_Options):
+    """No background: a neutral studio in the film."""
+
+    type: Literal["transparent"] = "transparent"
+
+
+class PromptBackground(_Options):
+    """A background in words."""
+
+    type: Literal["prompt"] = "prompt"
+    prompt: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_printable)]
+
+
+Side = Annotated[int, Field(ge=256, le=1920), AfterValidator(_even)]
+"""Width or height of a film, pixels."""
+
+
+class Output(_Options):
+    """Size and length of the film."""
+
+    width: Side = 1280
+    height: Side = 720
+    duration_s: Annotated[float, Field(ge=1, le=12)] = 5.0
+
+
+class SessionOptions(_Options):
+    """Options of an upload."""
+
+    max_objects: Annotated[int, Field(ge=2, le=8)] = 6
+
+
+class JobOptions(_Options):
+    """Options of a job."""
+
+    session_id: Annotated[UUID, Field(strict=False)]
+    object_index: Annotated[int, Field(ge=0)]
+    background: Annotated[TransparentBackground | PromptBackground, Field(discriminator="type")]
+    camera_preset: Literal["turntable", "dolly", "cinematic"]
+    seed: Annotated[int, Field(ge=-_INT64 - 1, le=_INT64)] = 0
+    on_slab: Literal["clamp", "fail"] = "clamp"
+    output: Output = Output()
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], **values: Any) -> Model:
+    """Build ``model``.
+
+    Raises:
+        InvalidArgument: names every field that breaks a rule, and the rule.
+    """
+    try:
+        return model(**values)
+    except ValidationError as error:
+        violations = tuple(
+            FieldViolation(".".join(_path(item["loc"])), item["msg"].removeprefix("Value error, "))
+            for item in error.errors(include_url=False, include_context=False, include_input=False)
+        )
+        message = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
+        raise InvalidArgument(message, violations=violations) from None
+
+
+def _path(location: tuple[int | str, ...]) -> list[str]:
+    """The field's path as callers write it: without the names of union members."""
+    return [str(part) for part in location if part not in ("transparent", "prompt") or part == location[-1]]

@@ -1,0 +1,251 @@
+"""One function a stage: the request, its deadline, its results kept and used again by fingerprint."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+
+from gateway.settings import Settings
+from gateway.store import Store
+from lensora.background.v1 import background_pb2, background_pb2_grpc
+from lensora.core.blobs import FolderStore
+from lensora.core.errors import Internal, Unavailable
+from lensora.detect.v1 import detect_pb2, detect_pb2_grpc
+from lensora.mesh3d.v1 import mesh3d_pb2, mesh3d_pb2_grpc
+from lensora.render.v1 import render_pb2, render_pb2_grpc
+from lensora.runtime.channels import open_channel
+from lensora.runtime.errors import from_rpc
+from lensora.runtime.interceptors import REQUEST_ID
+from lensora.segment.v1 import segment_pb2, segment_pb2_grpc
+from lensora.type.v1 import blob_pb2, engine_pb2, engine_pb2_grpc
+
+Result = TypeVar("Result", bound=Message)
+
+Progress = Callable[[float, str], Awaitable[None]]
+"""Awaited with (fraction, phase) while a stage runs."""
+
+_FINGERPRINT_SECONDS = 10.0
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[Result]):
+    """A stage's result; its blobs are in the account's store and carry no URL."""
+
+    result: Result
+    reused: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """On whose behalf a stage runs, and whom it tells."""
+
+    account: str
+    request_id: str
+    progress: Progress
+
+
+@dataclass(slots=True)
+class Stages:
+    """The five services, as the gateway calls them.
+
+    A result is kept under the digest of (account, method, engine fingerprint, request): looked up under the
+    fingerprint that the service last advertised, kept under the one that came with the result.
+    """
+
+    settings: Settings
+    store: Store
+    blobs: FolderStore
+    _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+    _fingerprints: dict[str, str] = field(default_factory=dict)
+
+    async def detect(self, work: Work, image: bytes, max_objects: int) -> Outcome[detect_pb2.DetectObjectsResult]:
+        """The normalised photo and the proposals in it. The upload itself is not kept."""
+        target = self.blobs.new_target()
+        await asyncio.to_thread(self.blobs.stage, target, image)
+        request = detect_pb2.DetectObjectsRequest(
+            image=blob_pb2.Blob(url=target, sha256=hashlib.sha256(image).hexdigest(), size=len(image)),
+            max_objects=max_objects,
+        )
+        stub: Any = detect_pb2_grpc.DetectServiceStub(self._channel("detect"))
+        try:
+            return await self._run(work, "detect", stub.DetectObjects, request, self.settings.init_seconds)
+        finally:
+            await asyncio.to_thread(self.blobs.discard, target)
+
+    async def segment(self, work: Work, request: segment_pb2.SegmentRequest) -> Outcome[segment_pb2.SegmentResult]:
+        """The cut-out."""
+        stub: Any = segment_pb2_grpc.SegmentServiceStub(self._channel("segment"))
+        return await self._run(work, "segment", stub.Segment, request)
+
+    async def build_scene(
+        self, work: Work, request: background_pb2.BuildSceneRequest
+    ) -> Outcome[background_pb2.BuildSceneResult]:
+        """The scene."""
+        stub: Any = background_pb2_grpc.BackgroundServiceStub(self._channel("background"))
+        return await self._run(work, "background", stub.BuildScene, request)
+
+    async def compose(
+        self, work: Work, request: background_pb2.ComposeRequest
+    ) -> Outcome[background_pb2.ComposeResult]:
+        """The still."""
+        stub: Any = background_pb2_grpc.BackgroundServiceStub(self._channel("background"))
+        return await self._run(work, "background", stub.Compose, request)
+
+    async def reconstruct(
+        self, work: Work, request: mesh3d_pb2.ReconstructRequest
+    ) -> Outcome[mesh3d_pb2.ReconstructResult]:
+        """The mesh."""
+        stub: Any = mesh3d_pb2_grpc.Mesh3dServiceStub(self._channel("mesh3d"))
+        return await self._run(work, "mesh3d", stub.Reconstruct, request)
+
+    async def render(self, work: Work, request: render_pb2.RenderRequest) -> Outcome[render_pb2.RenderResult]:
+        """The film."""
+        stub: Any = render_pb2_grpc.RenderServiceStub(self._channel("render"))
+        return await self._run(work, "render", stub.Render, request)
+
+    async def close(self) -> None:
+        """Close all channels."""
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def _run(
+        self, work: Work, service: str, method: Any, request: Message, seconds: float | None = None
+    ) -> Outcome[Any]:
+        """Find the stage's result, or make it and keep it."""
+        result_type = _result_type(service, type(request).__name__)
+        digest = _digest(service, await self._fingerprint(service), request)
+        kept = await self.store.stage_result(work.account, digest)
+        if kept is not None:
+            result = result_type.FromString(kept)
+            if await asyncio.to_thread(self._all_there, work.account, result):
+                return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
+        result = await self._make(work, service, method, request, seconds or self.settings.stage_seconds)
+        fingerprint = self._fingerprints[service] = result.engine.fingerprint
+        key = _digest(service, fingerprint, request)
+        await self.store.keep_stage_result(work.account, key, fingerprint, result.SerializeToString())
+        return Outcome(result, reused=False, fingerprint=fingerprint)
+
+    async def _make(self, work: Work, service: str, method: Any, request: Message, seconds: float) -> Any:
+        call = type(request)()
+        call.CopyFrom(request)
+        targets = self._aim(call)
+        for blob in _find(call, blob_pb2.Blob):
+            if blob.WhichOneof("source") is None:
+                blob.url = self.blobs.url(work.account, blob.sha256)
+        result: Any = None
+        try:
+            async for response in self._responses(work, service, method, call, seconds):
+                if response.WhichOneof("event") == "progress":
+                    await work.progress(response.progress.fraction, response.progress.phase)
+                else:
+                    result = response.result
+            if result is None:
+                raise Internal(f"{service} ended without a result", reason="STAGE_PROTOCOL")
+            await asyncio.to_thread(self._publish, work.account, result, targets)
+        finally:
+            for target in targets:
+                await asyncio.to_thread(self.blobs.discard, target)
+        return result
+
+    async def _responses(
+        self, work: Work, service: str, method: Any, request: Message, seconds: float
+    ) -> AsyncIterator[Any]:
+        metadata = ((REQUEST_ID, work.request_id),)
+        try:
+            async for response in method(request, timeout=seconds, metadata=metadata):
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise _explained(service, error) from error
+
+    async def _fingerprint(self, service: str) -> str:
+        """The fingerprint last advertised; asks the service once, and waits a little for one that is starting."""
+        if service not in self._fingerprints:
+            stub: Any = engine_pb2_grpc.EngineServiceStub(self._channel(service))
+            try:
+                answer = await stub.GetEngine(
+                    engine_pb2.GetEngineRequest(), timeout=_FINGERPRINT_SECONDS, wait_for_ready=True
+                )
+            except grpc.aio.AioRpcError as error:
+                raise _explained(service, error) from error
+            self._fingerprints[service] = answer.engine.fingerprint
+        return self._fingerprints[service]
+
+    def _channel(self, service: str) -> grpc.aio.Channel:
+        if service not in self._channels:
+            self._channels[service] = open_channel(getattr(self.settings, f"{service}_target"))
+        return self._channels[service]
+
+    def _aim(self, request: Any) -> list[str]:
+        """Give every result field of the request a URL to write to."""
+        targets = []
+        for descriptor in request.DESCRIPTOR.fields:
+            if descriptor.message_type is blob_pb2.BlobTarget.DESCRIPTOR and descriptor.name != "alpha_video_target":
+                target = self.blobs.new_target()
+                getattr(request, descriptor.name).url = target
+                targets.append(target)
+        return targets
+
+    def _publish(self, account: str, result: Message, targets: list[str]) -> None:
+        """Take the result's bytes into the account; afterwards its blobs are bare references."""
+        for blob in _find(result, blob_pb2.Blob):
+            if blob.WhichOneof("source") == "inline":
+                blob.sha256 = self.blobs.put(account, blob.inline)
+            elif blob.url in targets:
+                self.blobs.publish(account, blob.url, blob.sha256, blob.size)
+            else:
+                raise Internal("a stage returned a blob that was not asked for", reason="STAGE_PROTOCOL")
+            blob.ClearField("source")
+
+    def _all_there(self, account: str, result: Message) -> bool:
+        return all(self.blobs.exists(account, blob.sha256) for blob in _find(result, blob_pb2.Blob))
+
+
+def _result_type(service: str, request_name: str) -> Any:
+    modules: dict[str, Any] = {
+        "detect": detect_pb2,
+        "segment": segment_pb2,
+        "background": background_pb2,
+        "mesh3d": mesh3d_pb2,
+        "render": render_pb2,
+    }
+    return getattr(modules[service], request_name.removesuffix("Request") + "Result")
+
+
+def _explained(service: str, error: grpc.aio.AioRpcError) -> Exception:
+    """The service's own error, or, when it is gone, one that says which service."""
+    told = from_rpc(error)
+    if isinstance(told, Unavailable) and told.reason == Unavailable.default_reason:
+        return Unavailable(f"the {service} service went away or does not answer", reason="STAGE_UNAVAILABLE")
+    return told
+
+
+def _find(message: Message, kind: type[Any]) -> Iterator[Any]:
+    """All submessages of one type, at any depth."""
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is None:
+            continue
+        for item in value if descriptor.is_repeated else (value,):
+            if isinstance(item, kind):
+                yield item
+            else:
+                yield from _find(item, kind)
+
+
+def _digest(service: str, fingerprint: str, request: Message) -> str:
+    """SHA-256 over what the result depends on; where bytes lie does not matter, what they are does."""
+    bare = type(request)()
+    bare.CopyFrom(request)
+    for blob in _find(bare, blob_pb2.Blob):
+        blob.ClearField("source")
+    name = f"{service}\n{request.DESCRIPTOR.full_name}\n{fingerprint}\n".encode()
+    return hashlib.sha256(name + bare.SerializeToString(deterministic=True)).hexdigest()
