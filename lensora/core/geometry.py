@@ -50,9 +50,10 @@ class Box:
 
     def pixels(self, width: int, height: int) -> tuple[int, int, int, int]:
         """``(left, top, right, bottom)`` in whole pixels that cover the box, at least one pixel each way."""
-        # a millionth of slack: a box made from whole pixels comes back as those, whatever floating point did
-        left, top = int(np.floor(self.x1 * width + 1e-6)), int(np.floor(self.y1 * height + 1e-6))
-        right, bottom = int(np.ceil(self.x2 * width - 1e-6)), int(np.ceil(self.y2 * height - 1e-6))
+        # a thousandth of slack: a box made from whole pixels comes back as those, even by way of 32-bit floats
+        left, top = int(np.floor(self.x1 * width + 1e-3)), int(np.floor(self.y1 * height + 1e-3))
+        right, bottom = int(np.ceil(self.x2 * width - 1e-3)), int(np.ceil(self.y2 * height - 1e-3))
+        left, top = min(left, width - 1), min(top, height - 1)
         return left, top, max(right, left + 1), max(bottom, top + 1)
 
 

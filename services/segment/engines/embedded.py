@@ -1,0 +1,82 @@
+"""Segmentation on the CPU: U²-Net-p says what, closed-form matting says where exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensora.core import models
+from lensora.core.engines import Context
+from lensora.core.errors import FailedPrecondition
+from lensora.core.geometry import CROP_MARGIN, Box
+from lensora.core.saliency import Saliency
+from services.segment.core.cutout import cut
+from services.segment.core.subject import Subject, inside, isolate, within
+from services.segment.engine import SegmentRequest, SegmentResult
+from services.segment.settings import Settings
+
+GOOD_AGREEMENT = 0.75
+"""From this on, the map of the crop alone has found the chosen subject."""
+
+WIDER_MARGINS = (0.5, 2.0)
+"""How much of the surroundings the network sees in turn, when the crop alone does not show it what stands out."""
+
+
+class Embedded:
+    """Crop, look, choose, cut."""
+
+    name = "embedded"
+    version = "1"
+
+    def __init__(self, saliency: Saliency) -> None:
+        self._saliency = saliency
+
+    def run(self, request: SegmentRequest, context: Context) -> SegmentResult:
+        """See ``SegmentEngine``.
+
+        Raises:
+            FailedPrecondition: reason ``NO_SUBJECT``; nothing in the box stands out.
+        """
+        context.progress(0.0, "cropping")
+        height, width = request.photo.shape[:2]
+        left, top, right, bottom = request.box.grown(CROP_MARGIN).pixels(width, height)
+        crop = Box(left / width, top / height, right / width, bottom / height)
+        context.progress(0.1, "removing-bg")
+        subject = self._find(request, crop, context)
+        if subject is None:
+            raise FailedPrecondition(
+                "nothing in the chosen box stands out from its surroundings; choose another box, or a photo in which "
+                "the subject differs more from the background",
+                reason="NO_SUBJECT",
+            )
+        return SegmentResult(cut(request.photo[top:bottom, left:right], subject.saliency, context), crop)
+
+    def _find(self, request: SegmentRequest, crop: Box, context: Context) -> Subject | None:
+        """The subject in the crop, as the network sees it with as much of the surroundings as it takes."""
+        best, seen = None, set()
+        for margin in (CROP_MARGIN, *WIDER_MARGINS):
+            window = crop if margin == CROP_MARGIN else request.box.grown(margin)
+            if window in seen:
+                break
+            seen.add(window)
+            saliency = within(self._look(request.photo, window), inside(crop, window))
+            found = isolate(saliency, inside(request.box, crop), keep_all_parts=request.keep_all_parts)
+            if found is not None and (best is None or found.agreement > best.agreement):
+                best = found
+            if best is not None and (request.keep_all_parts or best.agreement >= GOOD_AGREEMENT):
+                break
+            context.check()
+        return best
+
+    def _look(self, photo: NDArray[np.uint8], window: Box) -> NDArray[np.float32]:
+        left, top, right, bottom = window.pixels(photo.shape[1], photo.shape[0])
+        return self._saliency.map(photo[top:bottom, left:right])
+
+
+def create(settings: Settings) -> Embedded:
+    """Load the network.
+
+    Raises:
+        ModelMissing, ModelAltered: U²-Net-p is not there or not whole; the message says how to fetch it.
+    """
+    return Embedded(Saliency(models.path("u2netp"), settings.engine_threads))
