@@ -271,10 +271,10 @@ def city_night(canvas: Canvas) -> None:
     palette = np.array(
         [[12.0, 7.0, 2.8], [11.0, 8.6, 5.8], [13.0, 2.0, 6.5], [2.2, 8.0, 13.0], [5.0, 6.0, 12.0]], np.float32
     )
-    _bulbs(canvas, 31, 95, (-46.0, 46.0, -5.5, 7.0), 1.6 * palette, 0.11)
+    _bulbs(canvas, 31, 150, (-72.0, 72.0, -5.5, 7.0), 1.6 * palette, 0.11)
     canvas.cover(rgb(6.0, 0.5, 3.0), canvas.box(-27.0, -26.4, -6.5, 12.0, 0.2))
     canvas.cover(rgb(0.3, 3.4, 5.6), canvas.box(22.0, 33.0, 1.4, 1.9, 0.2))
-    for at in (-40.0, -14.0, 13.0, 38.0):
+    for at in (-66.0, -40.0, -14.0, 13.0, 38.0, 64.0):
         canvas.cover(rgb(0.012, 0.012, 0.016), canvas.box(at - 0.7, at + 0.7, -30.0, 40.0))
     canvas.cover(rgb(0.014, 0.013, 0.018), canvas.box(-180.0, 180.0, -60.0, -6.2, 0.6) * 0.92)
     canvas.glow(-120.0, 35.0, 22.0, rgb(1.0, 0.55, 0.85))

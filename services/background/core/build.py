@@ -18,7 +18,6 @@ from services.background.core.plate import Light, paint_plate
 from services.background.core.surfaces import Patch
 
 _ENVIRONMENT_ROWS = 256
-_LUMINANCE = np.array((0.2126, 0.7152, 0.0722))
 
 
 def build_scene(spec: SceneSpec, width: int, height: int, seed: int, tick: Callable[[float], None]) -> Scene:
@@ -77,8 +76,8 @@ def _surroundings(spec: SceneSpec, kit: NoiseKit) -> FloatArray:
 def _key_light(spec: KeySpec, surroundings: FloatArray) -> KeyLight:
     """The key whose light on the white card is ``to_fill`` times the surroundings'."""
     direction = lighting.light_direction(spec.azimuth_degrees, spec.elevation_degrees)
-    fill = float(lighting.environment_irradiance(surroundings, lighting.FACING_CAMERA) @ _LUMINANCE)
-    colour = np.array(spec.colour) / (np.array(spec.colour) @ _LUMINANCE)
+    fill = float(lighting.environment_irradiance(surroundings, lighting.FACING_CAMERA) @ lighting.LUMINANCE)
+    colour = np.array(spec.colour) / (np.array(spec.colour) @ lighting.LUMINANCE)
     red, green, blue = (float(value) for value in colour * spec.to_fill * fill / direction[2])
     return KeyLight(direction, (red, green, blue), spec.angular_radius_degrees)
 

@@ -39,6 +39,10 @@ class SceneSpec:
     roughness: float
     card_level: float
     """Linear display value of the white card, 0.6 moody to 0.85 bright."""
+    own_light: bool = False
+    """Whether the light is the scene's very point (a sunset, a night), so that words do not change it."""
+    coloured_paper: bool = False
+    """Whether the ground is paper whose colour the words may choose."""
     elevation_degrees: float = 11.0
     vertical_fov_degrees: float = 28.0
 
@@ -154,6 +158,7 @@ PROMPTED: tuple[SceneSpec, ...] = (
         key=KeySpec(-116.0, 21.0, (1.0, 0.76, 0.52), 1.3, 1.5),
         roughness=0.95,
         card_level=0.68,
+        own_light=True,
         elevation_degrees=9.5,
         vertical_fov_degrees=30.0,
     ),
@@ -212,6 +217,7 @@ PROMPTED: tuple[SceneSpec, ...] = (
         key=KeySpec(-134.0, 36.0, (1.0, 0.86, 0.97), 2.4, 6.0),
         roughness=0.5,
         card_level=0.62,
+        own_light=True,
         elevation_degrees=10.0,
     ),
     SceneSpec(
@@ -267,6 +273,7 @@ PROMPTED: tuple[SceneSpec, ...] = (
         key=KeySpec(-120.0, 38.0, (1.0, 0.98, 0.96), 3.0, 6.0),
         roughness=0.6,
         card_level=0.64,
+        own_light=True,
     ),
     SceneSpec(
         name="pastel-studio",
@@ -294,5 +301,6 @@ PROMPTED: tuple[SceneSpec, ...] = (
         key=KeySpec(-126.0, 44.0, (1.0, 1.0, 1.0), 1.2, 5.0),
         roughness=0.9,
         card_level=0.80,
+        coloured_paper=True,
     ),
 )

@@ -17,10 +17,14 @@ from services.background.core.noise import FloatArray
 CARD_ALBEDO = 0.8
 """Reflectance of the white card that exposure is set by."""
 
+CARD_CEILING = 0.92
+"""The most that any channel of the lit white card may reach, linear display value."""
+
 FACING_CAMERA: Vector = (0.0, 0.0, 1.0)
 UP: Vector = (0.0, 1.0, 0.0)
 
-_LUMINANCE = np.array((0.2126, 0.7152, 0.0722))
+LUMINANCE = np.array((0.2126, 0.7152, 0.0722))
+"""Weights of linear Rec.709 (ITU-R BT.709)."""
 
 
 def light_direction(azimuth_degrees: float, elevation_degrees: float) -> Vector:
@@ -53,8 +57,12 @@ def card_radiance(environment: FloatArray, key: KeyLight) -> NDArray[np.float64]
 
 
 def exposure_for_card(environment: FloatArray, key: KeyLight, level: float) -> float:
-    """The gain that brings the white card's luminance to ``level`` (linear, 1 is display white)."""
-    return float(level / (card_radiance(environment, key) @ _LUMINANCE))
+    """The gain that brings the white card's luminance to ``level`` (linear, 1 is display white).
+
+    Coloured light may get less, so that the card's strongest channel stays at or under ``CARD_CEILING``.
+    """
+    radiance = card_radiance(environment, key)
+    return float(min(level / (radiance @ LUMINANCE), CARD_CEILING / radiance.max()))
 
 
 def key_share_of_ground(scene: Scene) -> NDArray[np.float64]:

@@ -57,7 +57,7 @@ class MiniLm:
         states = self._norm(
             states + self._linear(attended, name + "attention.output.dense"), name + "attention.output.LayerNorm"
         )
-        hidden = _gelu(self._linear(states, name + "intermediate.dense"))
+        hidden = gelu(self._linear(states, name + "intermediate.dense"))
         return self._norm(states + self._linear(hidden, name + "output.dense"), name + "output.LayerNorm")
 
     def _attend(self, states: FloatArray, name: str) -> FloatArray:
@@ -78,7 +78,7 @@ class MiniLm:
         return np.asarray(scaled * self._weights[name + ".weight"] + self._weights[name + ".bias"], np.float32)
 
 
-def _gelu(x: FloatArray) -> FloatArray:
+def gelu(x: FloatArray) -> FloatArray:
     """x·Φ(x) with erf to 1.5e-7 (Abramowitz & Stegun 7.1.26), as numpy has none."""
     magnitude = np.abs(x) * np.float32(1 / np.sqrt(2))
     t = 1.0 / (1.0 + 0.3275911 * magnitude)

@@ -1,4 +1,4 @@
-"""From a stranger's words to a scene of the catalogue."""
+"""From a stranger's words to a scene of the catalogue, in the light and colour that they ask for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from lensora.core.errors import InvalidArgument
 from services.background.core.catalogue import SceneSpec
+from services.background.core.moods import adjusted
 from services.background.core.sentences import Encoder
 
 MAX_PROMPT = 1000
@@ -18,8 +19,8 @@ MAX_PROMPT = 1000
 FITS = 0.57
 """Cosine similarity from which a scene is said to fit the words.
 
-Measured on the 30 prompts of tests/unit/background/prompts.py, written before the phrases were tried: prompts that ask
-for a scene of the catalogue lie at 0.65 and above, those that ask for something else or for nothing at 0.50 and below.
+Measured on the 30 prompts of tests/unit/background/test_words.py, written before the phrases: prompts that ask
+for a scene of the catalogue lie at 0.61 and above, those that ask for something else or for nothing at 0.50 and below.
 """
 
 
@@ -58,9 +59,10 @@ class Chooser:
         Raises:
             InvalidArgument: the prompt breaks ``checked_prompt``'s rules.
         """
-        similarities = self._phrases @ self._encoder.encode(checked_prompt(prompt))
+        words = checked_prompt(prompt)
+        similarities = self._phrases @ self._encoder.encode(words)
         best = int(np.argmax(similarities))
-        return Choice(self._scenes[best], float(similarities[best]))
+        return Choice(adjusted(self._scenes[best], words), float(similarities[best]))
 
 
 def checked_prompt(prompt: str) -> str:

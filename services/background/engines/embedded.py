@@ -54,6 +54,7 @@ class EmbeddedEngine:
         scene = build_scene(
             spec, request.width, request.height, request.seed, lambda done: context.progress(done, "generating-bg")
         )
+        context.progress(1.0, "generating-bg")
         return SceneResult(scene, exact, note)
 
     def _choose(self, backdrop: object) -> tuple[SceneSpec, bool, str]:
