@@ -19,6 +19,7 @@ def reflections(gpu: Gpu, environment: NDArray[np.float32]) -> moderngl.Texture:
     """The environment as surfaces of each roughness mirror it.
 
     Args:
+        gpu: where to draw.
         environment: (h, 2h, 3) float32 linear radiance, laid out as ``Scene.environment``.
 
     Returns:
@@ -30,8 +31,7 @@ def reflections(gpu: Gpu, environment: NDArray[np.float32]) -> moderngl.Texture:
     source.build_mipmaps()
     source.filter = moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR
     source.repeat_y = False
-    target = gpu.canvas((TILE, TILE * TILES))
+    atlas = gpu.canvas((TILE, TILE * TILES))
     gpu.set("prefilter", environment=source)
-    gpu.cover("prefilter", target)
-    atlas: moderngl.Texture = target.color_attachments[0]
-    return atlas
+    gpu.cover("prefilter", atlas.framebuffer)
+    return atlas.texture

@@ -63,7 +63,9 @@ class FilmWriter:
     def __enter__(self) -> FilmWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._queue.put(None)
         self._encoder.shutdown()
 
@@ -100,7 +102,9 @@ class FilmWriter:
                 pass
 
     def _write(self, path: Path) -> None:
-        with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}) as container:
+        with av.open(
+            str(path), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}
+        ) as container:
             stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=_OPTIONS)
             stream.width, stream.height = self._size
             stream.pix_fmt = "yuv420p"
@@ -116,9 +120,11 @@ class FilmWriter:
         frame = av.VideoFrame(*self._size, "yuv420p")
         frame.pts, frame.time_base = number, Fraction(1, FRAMES_PER_SECOND)
         frame.colorspace, frame.color_range = _BT709, _LIMITED
-        for plane, values in zip(frame.planes, (planes.luma, planes.blue_difference, planes.red_difference), strict=True):
+        for plane, values in zip(
+            frame.planes, (planes.luma, planes.blue_difference, planes.red_difference), strict=True
+        ):
             rows, columns = values.shape
-            padded = np.frombuffer(plane, np.uint8).reshape(rows, plane.line_size)
-            padded.flags.writeable = True
+            padded = np.zeros((rows, plane.line_size), np.uint8)
             padded[:, :columns] = values
+            plane.update(padded.tobytes())
         return frame

@@ -200,7 +200,7 @@ class _Reader:
         if corners.max() >= vertices:
             raise _invalid("OUT_OF_RANGE", f"an index of {corners.max()} points past its {vertices} vertices")
         a, b, c = corners.T
-        return corners[(a != b) & (b != c) & (c != a)]
+        return np.asarray(corners[(a != b) & (b != c) & (c != a)])
 
     def _floats(self, index: object, widths: tuple[int, ...], count: int | None = None) -> NDArray[np.float32]:
         """A vertex attribute as finite float32, integers normalised (section 3.6.2.2)."""
@@ -224,7 +224,9 @@ class _Reader:
             raise _invalid("UNSUPPORTED", "sparse accessors are not read")
         kind, width = _COMPONENTS.get(accessor["componentType"]), _WIDTHS.get(accessor["type"])
         if kind not in types or width not in widths or kind is None or width is None:
-            raise _invalid("UNSUPPORTED", f"an accessor of {accessor['type']} / {accessor['componentType']} is out of place")
+            raise _invalid(
+                "UNSUPPORTED", f"an accessor of {accessor['type']} / {accessor['componentType']} is out of place"
+            )
         view = self._view(accessor["bufferView"])
         row = np.dtype(kind).itemsize * width
         stride = self._item("bufferViews", accessor["bufferView"]).get("byteStride", row)

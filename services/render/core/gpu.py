@@ -1,19 +1,18 @@
 """The OpenGL context, its programs, and what every pass needs of them.
 
-All pictures are stored top row first: the camera's projection turns y down, so ``gl_FragCoord`` counts rows from the top
-and nothing is flipped on the way out.
+All pictures are stored top row first: the camera's projection turns y down, so ``gl_FragCoord`` counts rows from the
+top and nothing is flipped on the way out.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import moderngl
 import numpy as np
-
-_SHADERS = Path(__file__).parent / "shaders"
-_SRGB8 = 0x8C41  # GL_SRGB8: the sampler decodes to linear before it filters
+from numpy.typing import NDArray
 
 SAMPLES = 4
 """Of multisampling: what every OpenGL 4 has, Mesa's software rasteriser included; as in the shaders."""
@@ -22,6 +21,7 @@ PASSES = {
     "prefilter": "screen",
     "occluder": "occluder",
     "ground_transfer": "screen",
+    "ground_key": "screen",
     "ground_light": "screen",
     "depth": "depth",
     "geometry": "geometry",
@@ -34,12 +34,24 @@ PASSES = {
 }
 """Fragment shader of each pass, and the vertex shader before it."""
 
+_SHADERS = Path(__file__).parent / "shaders"
+_SRGB8 = 0x8C41  # GL_SRGB8: the sampler decodes to linear before it filters
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """A texture and the framebuffer that draws into it."""
+
+    texture: moderngl.Texture
+    framebuffer: moderngl.Framebuffer
+
 
 class Gpu:
     """A headless context with every program compiled; belongs to the thread that made it."""
 
     def __init__(self) -> None:
-        self.context = moderngl.create_context(standalone=True, backend="egl", require=450)
+        create: Any = moderngl.create_context  # its stubs know no backend by name
+        self.context: moderngl.Context = create(standalone=True, backend="egl", require=450)
         # objects of a run are freed by collect(), on this thread, and not wherever Python drops the last reference
         self.context.gc_mode = "context_gc"
         self.context.front_face = "cw"  # y points down
@@ -59,51 +71,53 @@ class Gpu:
             fragment_shader=(_SHADERS / f"{fragment}.frag.glsl").read_text(),
         )
 
-    def samples_texture(self, size: tuple[int, int], dtype: str) -> moderngl.Texture:
-        """An empty multisampled RGBA texture; read sample by sample."""
-        return self.context.texture(size, 4, samples=SAMPLES, dtype=dtype)
-
     def set(self, name: str, **values: Any) -> None:
         """Set uniforms of pass ``name``: textures, numbers, vectors, (..., n, n) matrices, or arrays of them.
 
         Textures take the units 0, 1, … in the order given: give all of a pass's textures in one call.
         """
-        program = self.programs[name]
         unit = 0
         for key, value in values.items():
-            uniform = program[key]
+            uniform: Any = self.programs[name][key]
             if isinstance(value, moderngl.Texture):
                 value.use(unit)
                 uniform.value = unit
                 unit += 1
-                continue
-            array = np.asarray(value, dtype=np.float32)
-            uniform.write((array.swapaxes(-1, -2) if uniform.matrix else array).tobytes())
+            else:
+                array = np.asarray(value, dtype=np.float32)
+                uniform.write((array.swapaxes(-1, -2) if uniform.matrix else array).tobytes())
 
     def cover(self, name: str, target: moderngl.Framebuffer, depth: float = 0.0) -> None:
         """Run screen pass ``name`` once for every pixel of ``target``'s viewport, at ``depth`` in [0, 1]."""
         target.use()
-        self.programs[name]["screen_depth"] = depth
+        self.set(name, screen_depth=depth)
         self._screens[name].render(moderngl.TRIANGLES, vertices=3)
 
-    def canvas(self, size: tuple[int, int], components: int = 4, dtype: str = "f2") -> moderngl.Framebuffer:
-        """A framebuffer with one texture, filtered linearly and clamped at its edges."""
-        return self.context.framebuffer([self.plain_texture(size, components, dtype)])
-
-    def plain_texture(self, size: tuple[int, int], components: int = 4, dtype: str = "f2") -> moderngl.Texture:
+    def texture(self, size: tuple[int, int], components: int = 4, dtype: str = "f2") -> moderngl.Texture:
         """An empty (width, height) texture, filtered linearly and clamped at its edges."""
         texture = self.context.texture(size, components, dtype=dtype)
         texture.repeat_x = texture.repeat_y = False
         texture.filter = moderngl.LINEAR, moderngl.LINEAR
         return texture
 
-    def picture_texture(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], *, srgb: bool) -> moderngl.Texture:
+    def canvas(self, size: tuple[int, int], components: int = 4, dtype: str = "f2") -> Canvas:
+        """An empty texture to draw into."""
+        texture = self.texture(size, components, dtype)
+        return Canvas(texture, self.context.framebuffer([texture]))
+
+    def mipmapped_canvas(self, size: tuple[int, int], components: int = 4) -> Canvas:
+        """The same with mip levels; call ``build_mipmaps`` on its texture after drawing."""
+        canvas = self.canvas(size, components)
+        canvas.texture.filter = moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR
+        return canvas
+
+    def picture(self, pixels: NDArray[np.uint8], *, srgb: bool) -> moderngl.Texture:
         """A texture of (h, w, 3) uint8 ``pixels``; with ``srgb`` its samples are linear."""
-        height, width = pixels.shape[:2]
+        size = (pixels.shape[1], pixels.shape[0])
         data = np.ascontiguousarray(pixels)
         if srgb:
-            return self.context.texture((width, height), 3, data, alignment=1, internal_format=_SRGB8)
-        return self.context.texture((width, height), 3, data, alignment=1)
+            return self.context.texture(size, 3, data, alignment=1, internal_format=_SRGB8)
+        return self.context.texture(size, 3, data, alignment=1)
 
     def collect(self) -> None:
         """Free every object that Python no longer refers to."""

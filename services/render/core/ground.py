@@ -54,10 +54,12 @@ class GroundLight:
         self.window = (float(center[0]), float(center[1]), self._transfer_half + reach / 2)
         self._disc = disc_directions(scene.key_light.direction, scene.key_light.angular_radius_degrees, TILES)
         self._key = np.asarray(scene.key_light.irradiance) * max(float(key[1]), 0.0)
-        self._target = gpu.canvas((TILE_SIDE, TILE_SIDE))
-        self.texture: moderngl.Texture = self._target.color_attachments[0]
-        self.texture.filter = moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR
-        self._moments = [gpu.plain_texture((TILE_SIDE, TILE_SIDE), dtype="f4") for _ in range(3)]
+        disc = placement.height * math.tan(math.radians(scene.key_light.angular_radius_degrees)) / max(key[1], 0.05)
+        self._blur = 2 * disc / math.sqrt(TILES) * TILE_SIDE / (2 * self.window[2])
+        self._hidden = gpu.mipmapped_canvas((TILE_SIDE, TILE_SIDE), components=2)
+        self._target = gpu.mipmapped_canvas((TILE_SIDE, TILE_SIDE))
+        self.texture = self._target.texture
+        self._moments = [gpu.texture((TILE_SIDE, TILE_SIDE), dtype="f4") for _ in range(3)]
         directions = cosine_directions(AMBIENT_ATLASES * TILES)
         sky = math.pi / len(directions) * _moment_weights_of(directions, ambient.radiance)
         self._total = self._key + np.maximum(sky, 1e-6)
@@ -85,20 +87,24 @@ class GroundLight:
         frame = np.eye(4)
         frame[:3, :3] = rotation
         squares, products, linears = self._moments
+        self._gpu.set("ground_key", blocked=atlas)
+        self._gpu.cover("ground_key", self._hidden.framebuffer)
+        self._hidden.texture.build_mipmaps()
         self._gpu.set(
             "ground_light",
-            blocked=atlas,
+            shadow=self._hidden.texture,
             squares=squares,
             products=products,
             linears=linears,
             window=self.window,
+            blur=self._blur,
             transfer_half=self._transfer_half,
             unturn=rotation.T[np.ix_((0, 2), (0, 2))],
             ambient=_moment_weights(frame.T @ self._ambient.radiance @ frame),
             key=self._key,
             total=self._total,
         )
-        self._gpu.cover("ground_light", self._target)
+        self._gpu.cover("ground_light", self._target.framebuffer)
         self.texture.build_mipmaps()
 
 
@@ -108,9 +114,10 @@ class Occluder:
     def __init__(self, gpu: Gpu, placement: Placement, shape: Shape) -> None:
         self._gpu = gpu
         self._placed = placement.matrix
+        self._height = placement.height
         self._shape = shape.vertex_array(gpu, "occluder")
         rows = TILES // COLUMNS
-        self._target = gpu.canvas((TILE_SIDE * COLUMNS, TILE_SIDE * rows), components=1, dtype="f1")
+        self._target = gpu.canvas((TILE_SIDE * COLUMNS, TILE_SIDE * rows), components=2, dtype="f1")
         index = np.arange(TILES)
         # the R2 sequence (M. Roberts, 2018) spreads the sub-texel shifts evenly
         self._offsets = (np.stack([index * 0.7548776662, index * 0.5698402909], axis=1) % 1.0 - 0.5) / TILE_SIDE
@@ -120,22 +127,22 @@ class Occluder:
     ) -> moderngl.Texture:
         """The atlas for (``TILES``, 3) light directions; 1 where the turned subject blocks the ground of ``window``."""
         context = self._gpu.context
-        self._target.clear()
-        self._target.use()
+        self._target.framebuffer.clear()
+        self._target.framebuffer.use()
         self._gpu.set(
             "occluder",
             model=turn @ self._placed,
             window=window,
             slopes=directions[:, (0, 2)] / directions[:, 1:2],
             offsets=self._offsets,
+            tallest=self._height,
         )
         for plane in range(4):
             context.enable_direct(_CLIP_DISTANCE + plane)
         self._shape.render(moderngl.TRIANGLES, instances=TILES)
         for plane in range(4):
             context.disable_direct(_CLIP_DISTANCE + plane)
-        atlas: moderngl.Texture = self._target.color_attachments[0]
-        return atlas
+        return self._target.texture
 
 
 _CLIP_DISTANCE = 0x3000  # GL_CLIP_DISTANCE0

@@ -83,7 +83,7 @@ def _basis(directions: NDArray[np.float64]) -> NDArray[np.float64]:
     x, y, z = np.moveaxis(directions, -1, 0)
     terms = [np.ones_like(x), y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y]
     scale = [0.282095, *[0.488603] * 3, 1.092548, 1.092548, 0.315392, 1.092548, 0.546274]
-    return np.stack(terms, axis=-1) * np.array(scale)
+    return np.asarray(np.stack(terms, axis=-1) * np.array(scale))
 
 
 def _forms(coefficients: NDArray[np.float64], bands: tuple[float, float, float]) -> NDArray[np.float64]:

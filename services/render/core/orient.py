@@ -73,7 +73,9 @@ def _faces(azimuths: NDArray[np.float64], areas: NDArray[np.float64]) -> NDArray
     """(360,) float64: area that faces each whole degree, with a triangular window of ± ``FACE_DEGREES``."""
     histogram = np.bincount(np.round(azimuths).astype(int) % 360, areas, 360)
     reach = int(FACE_DEGREES)
-    return np.asarray(sum(np.roll(histogram, step) * (1 - abs(step) / (reach + 1)) for step in range(-reach, reach + 1)))
+    return np.asarray(
+        sum(np.roll(histogram, step) * (1 - abs(step) / (reach + 1)) for step in range(-reach, reach + 1))
+    )
 
 
 def _mean_azimuth(azimuths: NDArray[np.float64], areas: NDArray[np.float64], near: int) -> float:

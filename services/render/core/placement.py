@@ -73,7 +73,7 @@ def _fit(camera: Camera, aspect: float, radius: float, height: float) -> float:
 
 def _rims(radius: float, height: float) -> NDArray[np.float64]:
     ring = np.insert(_RING * radius, 1, 0.0, axis=1)
-    return np.concatenate([ring, ring + (0.0, height, 0.0)])
+    return np.concatenate([ring, ring + np.array((0.0, height, 0.0))])
 
 
 def _inside(camera: Camera, aspect: float, points: NDArray[np.float64]) -> bool:

@@ -2,10 +2,10 @@
 
 ::
 
-    occluder ─ ground_light ─┐
-    depth ───────────────────┤
-    geometry ─ classify ─────┼─ shade ─ composite ─ luma, chroma
-    prefilter (once) ────────┘
+    occluder ─ ground_key ─ ground_light ─┐
+    depth ────────────────────────────────┤
+    geometry ─ classify ──────────────────┼─ shade_whole, shade_edge ─ composite ─ luma, chroma
+    prefilter (once) ─────────────────────┘
     occluder ─ ground_transfer (once)
 """
 
@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-
-import numpy as np
+from typing import Any
 
 from lensora.core.scene import Scene
 from services.render.core.environment import reflections
 from services.render.core.film import Planes
+from services.render.core.gbuffer import GBuffer
 from services.render.core.gpu import Gpu
 from services.render.core.ground import GroundLight, Occluder
 from services.render.core.lighting import ambient_light
@@ -28,6 +28,7 @@ from services.render.core.picture import Picture
 from services.render.core.placement import Placement
 from services.render.core.simplify import simplified
 from services.render.core.surface import KeyShadow, Shape, Surface
+from services.render.core.view import around, camera_matrix, crop_matrix
 
 OCCLUDER_TRIANGLES = 1500
 """Of the stand-in that casts the ground's shadow: its error stays within a texel of the ground's texture."""
@@ -51,28 +52,38 @@ class Stage:
         self._shadow = KeyShadow(gpu, scene.key_light, placement, Shape(gpu, positions, indices))
         self._surface = Surface(gpu, mesh)
         check()
-        self._picture = Picture(gpu, scene, placement, self._ground)
+        size = (scene.plate.shape[1], scene.plate.shape[0])
+        outline = placement.outline()
+        part = around(scene.camera.project(outline, *size), size, border=4)
+        self._camera = crop_matrix(part, size) @ camera_matrix(scene.camera, outline, size)
+        self._gbuffer = GBuffer(gpu, part[2:], self._camera)
+        self._picture = Picture(gpu, scene, part, self._ground)
 
     def draw(self, yaw_degrees: float) -> Planes:
         """The picture with the subject turned by ``yaw_degrees`` about +Y from its front."""
         turn = yaw_matrix(yaw_degrees)
         self._ground.draw(turn)
         self._shadow.draw(turn)
-        self._surface.draw(self._picture.geometry, turn @ self._placement.matrix, self._picture.camera_matrix)
+        self._surface.draw(self._gbuffer.framebuffer, turn @ self._placement.matrix, self._camera)
+        self._gbuffer.shade(self._light())
+        return self._picture.draw(self._gbuffer.lit)
+
+    def _light(self) -> dict[str, Any]:
+        """Everything that ``shaders/lighting.glsl`` asks for."""
         light = self._scene.key_light
-        return self._picture.finish(
-            reflections=self._reflections,
-            ground=self._ground.texture,
-            key_depth=self._shadow.texture,
-            eye=self._scene.camera.position,
-            irradiance=self._ambient.irradiance,
-            ground_radiance=self._ambient.ground_radiance,
-            window=self._ground.window,
-            key_direction=light.direction,
-            key_irradiance=light.irradiance,
+        return {
+            "reflections": self._reflections,
+            "ground": self._ground.texture,
+            "key_depth": self._shadow.texture,
+            "eye": self._scene.camera.position,
+            "irradiance": self._ambient.irradiance,
+            "ground_radiance": self._ambient.ground_radiance,
+            "window": self._ground.window,
+            "key_direction": light.direction,
+            "key_irradiance": light.irradiance,
             # a disc widens the highlight about as a rougher surface would: Karis 2013, "Area Lights"
-            key_spread=math.tan(math.radians(light.angular_radius_degrees)) / 2,
-            key_matrix=self._shadow.matrix,
-            key_blur=self._shadow.blur,
-            exposure=self._scene.exposure,
-        )
+            "key_spread": math.tan(math.radians(light.angular_radius_degrees)) / 2,
+            "key_matrix": self._shadow.matrix,
+            "key_blur": self._shadow.blur,
+            "exposure": self._scene.exposure,
+        }

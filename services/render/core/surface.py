@@ -70,7 +70,7 @@ class Surface:
     def _texture(self, picture: Texture, *, srgb: bool) -> moderngl.Texture:
         key = (id(picture), srgb)
         if key not in self._uploaded:
-            texture = self._gpu.picture_texture(picture.pixels, srgb=srgb)
+            texture = self._gpu.picture(picture.pixels, srgb=srgb)
             texture.repeat_x, texture.repeat_y = picture.repeat
             texture.build_mipmaps()
             texture.filter = moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR

@@ -2,6 +2,7 @@
 // The subject flattened on the ground along many light directions at once: one instance and one atlas tile a direction.
 // in   position         mesh frame
 // out  gl_Position      inside the instance's tile; clipped to it
+//      height           metres above the ground
 
 #include "ground_atlas.glsl"
 
@@ -13,10 +14,12 @@ uniform vec2 slopes[TILES];      // direction.xz / direction.y of the light behi
 uniform vec2 offsets[TILES];     // sub-texel shifts, in tiles, so that the tiles' average is antialiased
 
 out float gl_ClipDistance[4];
+out float height;
 
 void main() {
     vec3 world = (model * vec4(position, 1.0)).xyz;
-    vec2 ground = world.xz - slopes[gl_InstanceID] * max(world.y, 0.0);
+    height = max(world.y, 0.0);
+    vec2 ground = world.xz - slopes[gl_InstanceID] * height;
     vec2 inside = (ground - window.xy) / window.z + 2.0 * offsets[gl_InstanceID];
     gl_ClipDistance[0] = 1.0 - inside.x;
     gl_ClipDistance[1] = 1.0 + inside.x;
