@@ -105,8 +105,9 @@ class _Flow:
         async with self._failing(lambda: Step.REMOVING_BG if cropped else Step.CROPPING):
             await self._journal.running(Step.CROPPING)
             outcome = await self._stages.segment(self._work(progress), request)
-            self._journal.note(crop=box_from_proto(outcome.result.crop_bbox, "crop_bbox"))
-        await self._done(Step.CROPPING, outcome)
+            await self._journal.note(crop=box_from_proto(outcome.result.crop_bbox, "crop_bbox"))
+        if not cropped:
+            await self._done(Step.CROPPING, outcome)
         await self._done(Step.REMOVING_BG, outcome)
         return outcome.result.cutout
 
@@ -119,7 +120,7 @@ class _Flow:
         )
         request = background_pb2.BuildSceneRequest(backdrop=backdrop, size=self._size(), seed=self._options.seed)
         outcome = await self._step(Step.GENERATING_BG, self._stages.build_scene, request)
-        self._journal.note(scene_note=outcome.result.note)
+        await self._journal.note(scene_note=outcome.result.note)
         scene: scene_pb2.Scene = outcome.result.scene
         return scene
 
@@ -141,7 +142,7 @@ class _Flow:
             method=report.method,
             engine=outcome.result.engine.name,
         )
-        self._journal.note(mesh=mesh)
+        await self._journal.note(mesh=mesh)
         if mesh.verdict == "slab" and self._options.on_slab == "fail":
             message = "the mesh is an extruded picture, not a shape; on_slab=clamp delivers it all the same"
             raise StageFailed(Step.GENERATING_3D, FailedPrecondition(message, reason="SLAB"))
@@ -160,7 +161,7 @@ class _Flow:
         outcome = await self._step(Step.RENDERING_VIDEO, self._stages.render, request)
         camera = outcome.result.camera
         report = self._journal.job.mesh
-        self._journal.note(
+        await self._journal.note(
             camera=CameraReport(self._options.camera_preset, camera.arc_degrees, camera.clamped),
             mesh=report and replace(report, front_yaw_degrees=outcome.result.front_yaw_degrees),
         )

@@ -58,9 +58,10 @@ class Journal:
         """The job as it is now."""
         return self._job
 
-    def note(self, **changes: Any) -> None:
+    async def note(self, **changes: Any) -> None:
         """Set fields of the job; they are stored with its next event."""
-        self._job = replace(self._job, **changes)
+        async with self._lock:
+            self._job = replace(self._job, **changes)
 
     async def begin(self) -> None:
         """The job leaves the queue."""

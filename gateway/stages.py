@@ -31,7 +31,7 @@ Result = TypeVar("Result", bound=Message)
 Progress = Callable[[float, str], Awaitable[None]]
 """Awaited with (fraction, phase) while a stage runs."""
 
-_FINGERPRINT_SECONDS = 10.0
+_FINGERPRINT_SECONDS = 60.0
 
 _log = structlog.get_logger()
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from lensora.core.errors import Unavailable
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", 32 * 1024 * 1024),
@@ -16,3 +21,22 @@ _OPTIONS = (
 def open_channel(target: str) -> grpc.aio.Channel:
     """A channel to ``target``; connects on the first call."""
     return grpc.aio.insecure_channel(target, options=_OPTIONS)
+
+
+async def wait_serving(channel: grpc.aio.Channel, seconds: float) -> None:
+    """Wait until the server's health is SERVING.
+
+    Raises:
+        Unavailable: not within ``seconds``.
+    """
+    request = health_pb2.HealthCheckRequest()
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    call = stub.Watch(request, timeout=seconds, wait_for_ready=True)
+    try:
+        async for response in call:
+            if response.status == health_pb2.HealthCheckResponse.SERVING:
+                return
+    except grpc.aio.AioRpcError as error:
+        raise Unavailable(f"not serving after {seconds:g} s", reason="NOT_SERVING") from error
+    finally:
+        call.cancel()

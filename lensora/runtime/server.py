@@ -100,13 +100,12 @@ class Listener:
 
 async def _serve(service: Service, settings: ServiceSettings) -> None:
     listener = Listener(settings.listen, [service.name, "lensora.type.v1.EngineService"])
-    await listener.set_serving(serving=False)
     stage = Stage(service.runner, BlobAccess(settings.blob_prefix))
     service.add_to_server(service.servicer(stage), listener.server)
     engine_pb2_grpc.add_EngineServiceServicer_to_server(_EngineServicer(service.runner), listener.server)
-    await listener.server.start()  # health answers NOT_SERVING while the engine loads
     try:
         await service.runner.start()
+        await listener.server.start()  # not before: a caller that waits for ready must meet a loaded engine
         await listener.serve_until_signal(settings.drain_seconds)
     finally:
         await service.runner.stop()

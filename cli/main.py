@@ -1,0 +1,142 @@
+"""The commands, and nothing but their arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import structlog
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lensora.core.errors import LensoraError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+models_app = typer.Typer(no_args_is_help=True, help="Model files: what there is, and getting it.")
+app.add_typer(models_app, name="models")
+
+_INTERRUPTED = 130
+
+
+@app.callback()
+def _root() -> None:
+    """One photo in; a film of its subject as a 3D object on a new background out."""
+
+
+@app.command()
+def make(
+    photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="JPEG, PNG or WebP.")],
+    background: Annotated[str, typer.Option(help="What to put behind it, in words; or `transparent`.")] = "transparent",
+    camera: Annotated[str, typer.Option(help="turntable, dolly or cinematic.")] = "turntable",
+    object_index: Annotated[
+        int | None, typer.Option("--object", min=0, help="Which of the objects found; the first by default.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the film, both even, 256 to 1920.")] = "1280x720",
+    duration: Annotated[float, typer.Option(help="Seconds of film, 1 to 12.")] = 5.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the four files; out/PHOTO by default.")] = None,
+    server: Annotated[str | None, typer.Option(help="HOST:PORT of a running gateway; else one is started.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
+) -> None:
+    """Make the four files from one photo."""
+    from cli import make as making  # gRPC and its protos: only who makes pays for loading them
+
+    console = Console(stderr=as_json)
+    with _typed_errors(console):
+        order = making.order(
+            photo.read_bytes(),
+            background,
+            camera,
+            object_index,
+            size,
+            duration,
+            seed,
+            out or Path("out") / photo.stem,
+            server,
+        )
+        made = _run(making.make(order, console))
+        if as_json:
+            typer.echo(making.as_json(made))
+        else:
+            making.print_table(made, console)
+
+
+@app.command()
+def up(
+    listen: Annotated[str, typer.Option(help="HOST:PORT of the gateway.")] = "127.0.0.1:50050",
+    home: Annotated[Path, typer.Option(help="Folder of the database, the blobs and the logs.")] = Path(
+        "~/.local/share/lensora"
+    ),
+) -> None:
+    """Run the five services and the gateway until stopped."""
+    from cli import up as running
+
+    console = Console()
+    with _typed_errors(console):
+        _run(running.up(home.expanduser().resolve(), listen, console))
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """Every model: stage, size, licence, SHA-256, and whether it is here."""
+    from lensora.core import models
+
+    table = Table("name", "stage", "MB", "licence", "sha256", "status", box=None)
+    for model in models.MODELS.values():
+        row = (model.name, ", ".join(model.stages), f"{model.size / 1e6:.1f}", model.licence, model.sha256[:16] + "…")
+        table.add_row(*row, models.status(model.name))
+    console = Console()
+    console.print(table)
+    console.print(f"folder: {models.folder()}", soft_wrap=True, highlight=False)
+
+
+@models_app.command("fetch")
+def fetch_models(
+    names: Annotated[list[str] | None, typer.Argument(help="Which; all of them by default.")] = None,
+) -> None:
+    """Fetch the models that are missing or altered, each checked against its SHA-256."""
+    from lensora.core import models
+
+    console = Console()
+    with _typed_errors(console):
+        models.fetch(names or list(models.MODELS), lambda name, what: console.print(f"{name}: {what}", highlight=False))
+
+
+@contextlib.contextmanager
+def _typed_errors(console: Console) -> Any:
+    """A typed error becomes one readable line and exit status 1; an interrupt, 130."""
+    try:
+        yield
+    except LensoraError as error:
+        console.print(f"[bold red]{error.reason}[/]  {error.message}", soft_wrap=True, highlight=False)
+        _exit(1)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.print("stopped")
+        _exit(_INTERRUPTED)
+
+
+def _exit(status: int) -> NoReturn:
+    raise typer.Exit(status)
+
+
+def _run(main: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end; SIGINT and SIGTERM cancel ``main``, which then cleans up."""
+
+    async def cancellable() -> Any:
+        task = asyncio.ensure_future(main)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await task
+
+    return asyncio.run(cancellable())
+
+
+def main() -> None:
+    """Entry point of the ``lensora`` command."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))  # the terminal is for people
+    app()
