@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from lensora.core import engines
 from lensora.core.errors import Cancelled, DeadlineExceeded, Unavailable
+from lensora.runtime.settings import ServiceSettings
 
 Progress = Callable[[float, str], None]
 """Called in the event loop with (fraction, phase)."""
@@ -88,9 +89,9 @@ class StopFlag:
 class ThreadRunner:
     """Runs a pure Python or well-behaved native engine in threads of this process."""
 
-    def __init__(self, service: str, settings: Any) -> None:
+    def __init__(self, service: str, settings: ServiceSettings, package: str | None = None) -> None:
         self._service, self._settings = service, settings
-        self._package = f"services.{service}.engines"
+        self._package = package or f"services.{service}.engines"
         self._pool = ThreadPoolExecutor(settings.max_concurrency, thread_name_prefix=f"{service}-engine")
         self._engine: engines.Engine[Any, Any] | None = None
 

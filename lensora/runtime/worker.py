@@ -141,9 +141,9 @@ class _Worker:
 class ProcessRunner:
     """See the module's docstring; one run at a time, the others wait in line."""
 
-    def __init__(self, service: str, settings: WorkerSettings) -> None:
+    def __init__(self, service: str, settings: WorkerSettings, package: str | None = None) -> None:
         self._service, self._settings = service, settings
-        self._package = f"services.{service}.engines"
+        self._package = package or f"services.{service}.engines"
         self._turn = asyncio.Lock()
         self._worker: _Worker | None = None
         self._engine: EngineId | None = None

@@ -18,8 +18,8 @@ from services.background.core.framing import RayGrid
 from services.background.core.lighting import key_share_of_ground
 from services.background.core.noise import FloatArray
 
-_BASE_SHARE = 0.06
-"""The lowest share of the subject's height that counts as its footprint."""
+_CONTACT = 0.02
+"""Share of the subject's height up to which a column of it counts as standing on the ground."""
 
 _FOOTPRINT_DEPTH = 0.5
 """Assumed depth of the footprint over its width."""
@@ -48,24 +48,22 @@ def shadow_transmission(silhouette: Silhouette, scene: Scene, rays: RayGrid) -> 
     near = depth[first:]
     x = np.multiply.outer(near, rays.columns()).astype(np.float32)
     z = np.broadcast_to((rays.camera.position[2] + near * ray_z[first:])[:, None], x.shape).astype(np.float32)
-    half_width = _footprint_half_width(silhouette)
+    clearance = _clearance(silhouette)
+    standing = np.count_nonzero(clearance <= _CONTACT * _bottom(silhouette) * silhouette.metres_per_pixel)
+    deep = 0.5 * _FOOTPRINT_DEPTH * standing * silhouette.metres_per_pixel
     # the foot in the picture is the front of the footprint, so its middle lies behind the origin
-    z = z + np.float32(_FOOTPRINT_DEPTH * half_width)
+    z = z + np.float32(deep)
     share = key_share_of_ground(scene).astype(np.float32)
     blocked_key = _cast(silhouette, scene, x, z)[..., None]
-    blocked_sky = _pool(silhouette, half_width, x, z)[..., None]
+    blocked_sky = _pool(silhouette, clearance, deep, x, z)[..., None]
     transmission = np.ones((rays.height, rays.width, 3), np.float32)
     transmission[first:] = (1.0 - share * blocked_key) + (share - 1.0) * blocked_sky
     return transmission
 
 
-def _footprint_half_width(silhouette: Silhouette) -> float:
-    """Metres."""
-    bottom = min(len(silhouette.alpha), max(1, round(silhouette.foot[1])))
-    rows = max(1, round(_BASE_SHARE * bottom))
-    solid = np.flatnonzero((silhouette.alpha[bottom - rows : bottom] >= 0.5).any(axis=0))
-    width = int(solid[-1] - solid[0]) + 1 if solid.size else 1
-    return 0.5 * width * silhouette.metres_per_pixel
+def _bottom(silhouette: Silhouette) -> int:
+    """Rows of ``alpha`` above the ground."""
+    return min(len(silhouette.alpha), max(1, round(silhouette.foot[1])))
 
 
 def _cast(silhouette: Silhouette, scene: Scene, x: FloatArray, z: FloatArray) -> FloatArray:
@@ -80,7 +78,7 @@ def _cast(silhouette: Silhouette, scene: Scene, x: FloatArray, z: FloatArray) ->
     across = np.array((-towards[1], towards[0]))
     across *= 1.0 if across[0] >= 0 else -1.0
     spread = math.tan(math.radians(scene.key_light.angular_radius_degrees)) / light[1]
-    bottom = min(len(silhouette.alpha), max(1, round(silhouette.foot[1])))
+    bottom = _bottom(silhouette)
     reach = int(spread * bottom) + 2
     outline = np.pad(silhouette.alpha[:bottom], ((reach, 0), (reach, reach)))
     radii = spread * np.arange(len(outline), 0, -1, dtype=np.float64)
@@ -105,14 +103,27 @@ def _cast(silhouette: Silhouette, scene: Scene, x: FloatArray, z: FloatArray) ->
     return np.asarray(seen * fade, np.float32)
 
 
-def _pool(silhouette: Silhouette, half_width: float, x: FloatArray, z: FloatArray) -> FloatArray:
-    """(h, w) share of the surroundings' light blocked: all but all of it at the contact, less with distance.
+def _clearance(silhouette: Silhouette) -> FloatArray:
+    """(w,) metres between the ground and the lowest opaque pixel of each column; inf where there is none."""
+    solid = silhouette.alpha[: _bottom(silhouette)] >= 0.5
+    above = np.argmax(solid[::-1], axis=0) * silhouette.metres_per_pixel
+    return np.where(solid.any(axis=0), above, np.inf).astype(np.float32)
 
-    A tall body beside a ground point hides up to half of the sky, and at height/2 away a good deal less.
+
+def _pool(silhouette: Silhouette, clearance: FloatArray, deep: float, x: FloatArray, z: FloatArray) -> FloatArray:
+    """(h, w) share of the surroundings' light blocked: most of it at the contact, less with distance.
+
+    Two scales are added: the dark line where the subject touches, and the loss of sky beside a body of its height. Each is
+    the subject's width profile, weighted by its clearance, times a fall-off in depth.
     """
-    tall = silhouette.foot[1] * silhouette.metres_per_pixel
-    deep = _FOOTPRINT_DEPTH * half_width
-    outside = np.maximum(np.hypot(x / half_width, z / deep) - 1.0, 0.0) * math.sqrt(half_width * deep)
-    contact = np.exp(-outside / np.float32(0.006 + 0.02 * half_width))
-    ambient = np.exp(-outside / np.float32(0.28 * tall + 1e-6))
-    return np.asarray(0.45 * contact + 0.50 * ambient, np.float32)
+    tall = _bottom(silhouette) * silhouette.metres_per_pixel
+    blocked = np.zeros_like(x)
+    for strength, near, reach in ((0.45, 0.006, 0.008), (0.50, 0.16 * tall, 0.16 * tall)):
+        spread = max(reach / silhouette.metres_per_pixel, 0.5)
+        margin = int(3 * spread) + 1
+        profile = np.pad(np.exp(-clearance / np.float32(near)), margin)[None]
+        profile = cv2.GaussianBlur(profile, (0, 0), sigmaX=spread, sigmaY=0.1, borderType=cv2.BORDER_CONSTANT)
+        columns = x / np.float32(silhouette.metres_per_pixel) + np.float32(margin + silhouette.foot[0] - 0.5)
+        across = cv2.remap(profile, columns, np.zeros_like(x), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        blocked += strength * across * np.exp(-np.maximum(np.abs(z) - deep, 0.0) / np.float32(reach))
+    return blocked

@@ -37,7 +37,7 @@ class GBuffer:
         self._unproject = np.linalg.inv(camera) @ clip_matrix(size)
 
     def shade(self, light: dict[str, Any]) -> None:
-        """Fill ``lit`` (display RGB, linear, times coverage; coverage); ``light`` holds what ``lighting.glsl`` takes."""
+        """Fill ``lit`` (display RGB, linear, times coverage; coverage); ``light`` is for ``lighting.glsl``."""
         gpu, context = self._gpu, self._gpu.context
         samples = {"facing": self._facing, "depth": self._depth}
         context.enable(moderngl.DEPTH_TEST)

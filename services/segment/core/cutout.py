@@ -18,6 +18,9 @@ WORKING_SIDE = 1024
 CLIP = 0.03
 """Alpha nearer than this to 0 or 1 is taken for 0 or 1: a veil that faint is noise."""
 
+VEIL_CELLS = 1.5
+"""Half the width, in cells of the saliency map, from which half-transparency is a veil and no edge."""
+
 MAX_UNKNOWN = 100_000
 """The widest band that is solved at once; memory is about 3 KB a pixel. Where the network is torn over large
 areas the working size shrinks until the band fits."""
@@ -45,7 +48,8 @@ def cut(crop: NDArray[np.uint8], saliency: NDArray[np.float32], context: Context
     while np.count_nonzero(work.known == matting.UNKNOWN) > MAX_UNKNOWN:
         work = _working(crop, saliency, work.factor + 1)
     context.progress(0.5, "removing-bg")
-    alpha = _tidy(matting.closed_form(work.small, work.prior, work.known, context))
+    alpha = _firm(matting.closed_form(work.small, work.prior, work.known, context), work.cell)
+    alpha = _tidy(alpha, work.prior > 0.5)
     context.progress(0.75, "removing-bg")
     layers = _layers(work.small, alpha)
     rows, columns = alpha.shape
@@ -74,6 +78,9 @@ class _Working:
     prior: NDArray[np.float32]
     """The saliency at working size."""
 
+    cell: float
+    """Working pixels per cell of the saliency map."""
+
     known: NDArray[np.uint8]
     """See ``matting.trimap``."""
 
@@ -85,7 +92,7 @@ def _working(crop: NDArray[np.uint8], saliency: NDArray[np.float32], factor: int
     small = np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     prior = np.clip(cv2.resize(saliency, size, interpolation=cv2.INTER_CUBIC), 0.0, 1.0).astype(np.float32)
     cell = max(size[0] / saliency.shape[1], size[1] / saliency.shape[0])
-    return _Working(factor, padded, small, prior, matting.trimap(prior, cell))
+    return _Working(factor, padded, small, prior, cell, matting.trimap(prior, cell))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +130,29 @@ class _Layers:
     """The background's colours, continued everywhere, [0, 255]."""
 
 
-def _tidy(alpha: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Alpha without veils, crumbs and pinholes.
+def _firm(alpha: NDArray[np.float32], cell: float) -> NDArray[np.float32]:
+    """Decide the veils: half-transparent areas wider than any hair or blurred edge come from a torn network.
 
-    A crumb is a piece that no solid pixel belongs to; a pinhole is a gap without a single clear pixel.
+    Hairs and edges, being narrow, do not outlast a morphological opening and stay as they are.
+    """
+    radius = max(2, round(VEIL_CELLS * cell))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    between = ((alpha > CLIP) & (alpha < 1.0 - CLIP)).astype(np.uint8)
+    veil = cv2.morphologyEx(between, cv2.MORPH_OPEN, disc).astype(np.float32)
+    share = cv2.GaussianBlur(veil, (0, 0), radius / 2)
+    decided = np.clip((alpha - 0.5) / 0.2 + 0.5, 0.0, 1.0)
+    return np.asarray(alpha + share * (decided - alpha), dtype=np.float32)
+
+
+def _tidy(alpha: NDArray[np.float32], subject: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Alpha without faint veils, crumbs and pinholes.
+
+    A crumb is a piece that holds nothing of what the network takes for the ``subject``; a pinhole is a gap without a
+    single clear pixel.
     """
     alpha = np.clip((alpha - CLIP) / (1.0 - 2.0 * CLIP), 0.0, 1.0)
     _, pieces = cv2.connectedComponents((alpha > 0).astype(np.uint8), connectivity=4)
-    alpha[~np.isin(pieces, np.unique(pieces[alpha == 1]))] = 0.0
+    alpha[~np.isin(pieces, np.unique(pieces[subject & (alpha == 1)]))] = 0.0
     _, gaps = cv2.connectedComponents((alpha < 1).astype(np.uint8), connectivity=4)
     alpha[~np.isin(gaps, np.unique(gaps[alpha == 0])) & (gaps > 0)] = 1.0
     return alpha.astype(np.float32)

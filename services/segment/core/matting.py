@@ -18,7 +18,7 @@ from lensora.core.engines import Context
 EPSILON = 1e-5
 """Regularises the colour covariance of a window, squared colour in [0, 1]; small keeps alpha crisp."""
 
-PRIOR_WEIGHT = (0.004, 0.1)
+PRIOR_WEIGHT = (0.002, 0.02)
 """Weight of the prior where the network is torn, and where it is sure; a window's own weight is about 1."""
 
 SURE = 0.9
@@ -31,6 +31,7 @@ UNKNOWN = 128
 """What a trimap says where alpha is to be found."""
 
 _TOLERANCE, _MAX_ITERATIONS, _CHECK_EVERY = 1e-3, 200, 20
+_CHUNK = 20_000  # windows at a time: about 80 MB
 
 
 def trimap(prior: NDArray[np.float32], cell: float) -> NDArray[np.uint8]:
@@ -99,13 +100,21 @@ def _laplacian(picture: NDArray[np.uint8], unknown: NDArray[np.bool_], context: 
     touching[:, [0, -1]] = 0
     offsets = (np.arange(-1, 2)[:, None] * width + np.arange(-1, 2)).ravel()
     windows = (np.flatnonzero(touching)[:, None] + offsets).astype(np.int32)
-    colours = picture.reshape(-1, 3).astype(np.float64)[windows] / 255.0
+    pixels = picture.reshape(-1, 3)
+    total = sparse.csr_array((height * width, height * width))
+    for first in range(0, len(windows), _CHUNK):
+        total = total + _window_sum(pixels, windows[first : first + _CHUNK])
+        context.check()
+    return total
+
+
+def _window_sum(pixels: NDArray[np.uint8], windows: NDArray[np.int32]) -> sparse.csr_array:
+    """The Laplacian of some windows: ``pixels`` (n, 3), ``windows`` (m, 9) indices into them; gives (n, n)."""
+    colours = pixels[windows].astype(np.float64) / 255.0
     colours -= colours.mean(axis=1, keepdims=True)
-    covariance = colours.transpose(0, 2, 1) @ colours / 9.0 + np.eye(3) * (EPSILON / 9.0)
-    context.check()
-    affinity = (1.0 + colours @ np.linalg.inv(covariance) @ colours.transpose(0, 2, 1)) / 9.0
-    context.check()
+    across = colours.transpose(0, 2, 1)
+    covariance = across @ colours / 9.0 + np.eye(3) * (EPSILON / 9.0)
+    affinity = (1.0 + colours @ np.linalg.inv(covariance) @ across) / 9.0
     values = (np.eye(9) - affinity).ravel()
     rows, columns = np.repeat(windows, 9, axis=1).ravel(), np.tile(windows, (1, 9)).ravel()
-    size = height * width
-    return sparse.coo_array((values, (rows, columns)), shape=(size, size)).tocsr()
+    return sparse.coo_array((values, (rows, columns)), shape=(len(pixels), len(pixels))).tocsr()
