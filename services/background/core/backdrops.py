@@ -135,7 +135,7 @@ def sweep(canvas: Canvas, colour: FloatArray = WHITE) -> None:
             (90, rgb(0.24, 0.24, 0.24)),
         ]
     )
-    canvas.glow(-5.0, 0.0, 14.0, rgb(0.22, 0.22, 0.22))
+    canvas.glow(-5.0, 1.0, 15.0, rgb(0.20, 0.20, 0.20))
     canvas.glow(0.0, -12.0, 38.0, rgb(0.28, 0.28, 0.28))
     canvas.radiance *= colour
     canvas.glow(-128.0, 45.0, 16.0, rgb(3.0, 3.0, 3.0))

@@ -51,7 +51,7 @@ def product_framing(aspect: float, elevation_degrees: float, vertical_fov_degree
 
 @dataclass(frozen=True)
 class RayGrid:
-    """The rays of a camera that stands on x = 0 and looks along −Z without roll.
+    """The rays of a camera without roll; ``rows`` and ``directions`` also want it on x = 0, looking along −Z.
 
     All rays of a row meet the ground at the same depth, which is what makes plates cheap.
     """
@@ -81,6 +81,22 @@ class RayGrid:
         y, _ = self.rows(samples)
         height = self.camera.position[1]
         return np.where(y < -1e-9, height / np.maximum(-y, 1e-9), np.inf)
+
+    def ground_points(self, first: int) -> tuple[FloatArray, FloatArray]:
+        """(height − first, width) world x and z, metres, of the ground that the rows from ``first`` on see.
+
+        Holds for any camera without roll; ``first`` must lie below the horizon.
+        """
+        right, up, back = self.camera.view_matrix()[:3, :3]
+        up_image = (self.height / 2 - np.arange(first, self.height) - 0.5) / self.focal
+        depth = self.ground_depth()[first:]
+        x, z = (
+            self.camera.position[axis]
+            + (depth * (up_image * up[axis] - back[axis]))[:, None]
+            + np.multiply.outer(depth * right[axis], self.columns())
+            for axis in (0, 2)
+        )
+        return x.astype(np.float32), z.astype(np.float32)
 
     def directions(self) -> tuple[FloatArray, FloatArray]:
         """(height, width) azimuth and elevation in degrees: azimuth 0 is −Z and grows towards +X."""

@@ -42,22 +42,24 @@ def shadow_transmission(silhouette: Silhouette, scene: Scene, rays: RayGrid) -> 
     Returns:
         (plate h, plate w, 3) in [0, 1]; 1 above the horizon.
     """
-    depth = rays.ground_depth()
-    _, ray_z = rays.rows()
-    first = int(np.argmax(np.isfinite(depth)))
-    near = depth[first:]
-    x = np.multiply.outer(near, rays.columns()).astype(np.float32)
-    z = np.broadcast_to((rays.camera.position[2] + near * ray_z[first:])[:, None], x.shape).astype(np.float32)
+    transmission = np.ones((rays.height, rays.width, 3), np.float32)
+    below_horizon = np.flatnonzero(np.isfinite(rays.ground_depth()))
+    if not below_horizon.size:
+        return transmission
+    first = int(below_horizon[0])
+    x, z = rays.ground_points(first)
     clearance = _clearance(silhouette)
     standing = np.count_nonzero(clearance <= _CONTACT * _bottom(silhouette) * silhouette.metres_per_pixel)
     deep = 0.5 * _FOOTPRINT_DEPTH * standing * silhouette.metres_per_pixel
     # the foot in the picture is the front of the footprint, so its middle lies behind the origin
-    z = z + np.float32(deep)
+    z += np.float32(deep)
     share = key_share_of_ground(scene).astype(np.float32)
     blocked_key = _cast(silhouette, scene, x, z)[..., None]
-    blocked_sky = _pool(silhouette, clearance, deep, x, z)[..., None]
-    transmission = np.ones((rays.height, rays.width, 3), np.float32)
-    transmission[first:] = (1.0 - share * blocked_key) + (share - 1.0) * blocked_sky
+    tall = _bottom(silhouette) * silhouette.metres_per_pixel
+    # a body hides up to half of the sky beside it; right where it touches, it hides most of everything
+    blocked_sky = 0.5 * _near(silhouette, clearance, deep, x, z, 0.16 * tall)[..., None]
+    touching = 0.7 * _near(silhouette, clearance, deep, x, z, 0.014)[..., None]
+    transmission[first:] = (1.0 - share * blocked_key - (1.0 - share) * blocked_sky) * (1.0 - touching)
     return transmission
 
 
@@ -110,20 +112,17 @@ def _clearance(silhouette: Silhouette) -> FloatArray:
     return np.where(solid.any(axis=0), above, np.inf).astype(np.float32)
 
 
-def _pool(silhouette: Silhouette, clearance: FloatArray, deep: float, x: FloatArray, z: FloatArray) -> FloatArray:
-    """(h, w) share of the surroundings' light blocked: most of it at the contact, less with distance.
+def _near(
+    silhouette: Silhouette, clearance: FloatArray, deep: float, x: FloatArray, z: FloatArray, reach: float
+) -> FloatArray:
+    """(h, w) how near a ground point is to the subject's underside, 1 in contact, less over ``reach`` metres.
 
-    Two scales are added: the dark line where the subject touches, and the loss of sky beside a body of its height. Each is
-    the subject's width profile, weighted by its clearance, times a fall-off in depth.
+    The subject's width profile, weighted by its clearance, times a fall-off in depth.
     """
-    tall = _bottom(silhouette) * silhouette.metres_per_pixel
-    blocked = np.zeros_like(x)
-    for strength, near, reach in ((0.45, 0.006, 0.008), (0.50, 0.16 * tall, 0.16 * tall)):
-        spread = max(reach / silhouette.metres_per_pixel, 0.5)
-        margin = int(3 * spread) + 1
-        profile = np.pad(np.exp(-clearance / np.float32(near)), margin)[None]
-        profile = cv2.GaussianBlur(profile, (0, 0), sigmaX=spread, sigmaY=0.1, borderType=cv2.BORDER_CONSTANT)
-        columns = x / np.float32(silhouette.metres_per_pixel) + np.float32(margin + silhouette.foot[0] - 0.5)
-        across = cv2.remap(profile, columns, np.zeros_like(x), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        blocked += strength * across * np.exp(-np.maximum(np.abs(z) - deep, 0.0) / np.float32(reach))
-    return blocked
+    spread = max(reach / silhouette.metres_per_pixel, 0.5)
+    margin = int(3 * spread) + 1
+    profile = np.pad(np.exp(-clearance / np.float32(reach)), margin)[None]
+    profile = cv2.GaussianBlur(profile, (0, 0), sigmaX=spread, sigmaY=0.1, borderType=cv2.BORDER_CONSTANT)
+    columns = x / np.float32(silhouette.metres_per_pixel) + np.float32(margin + silhouette.foot[0] - 0.5)
+    across = cv2.remap(profile, columns, np.zeros_like(x), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(across * np.exp(-np.maximum(np.abs(z) - deep, 0.0) / np.float32(reach)), np.float32)

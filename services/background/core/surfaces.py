@@ -87,12 +87,12 @@ def planks(patch: Patch, kit: NoiseKit) -> Texture:
     across = place - index
     random = np.mod(np.sin(index * 127.1 + kit.rng_seed % 97) * 43758.547, 1.0).astype(np.float32)
     own = Patch(board.x, board.z + random * np.float32(7.3), board.footprint)
-    bow = own.noise(kit.smooth, (2.7, 7.8), 0.37)
-    bent = own.warped(0.022 * bow, np.zeros_like(bow))
-    rings = 0.5 + 0.5 * np.sin(bent.x * np.float32(2 * np.pi / 0.017) + 5.0 * bent.noise(kit.smooth, (1.5, 9), 0.6))
+    bow = own.noise(kit.swell, (1.1, 5.2), 0.37)
+    bent = own.warped(0.013 * bow + 0.0012 * own.noise(kit.cloud, (0.5, 2.5), 0.5), np.zeros_like(bow))
+    rings = 0.5 + 0.5 * np.sin(bent.x * np.float32(2 * np.pi / 0.017) + 4.0 * bent.noise(kit.swell, (0.8, 4.4), 0.6))
     fibre = bent.noise(kit.cloud, (0.10, 2.4), 0.2)
     pores = smoothstep(1.0, 2.2, bent.noise(kit.grain, (0.16, 3.2), 0.9))
-    tone = np.clip(0.46 + 0.15 * fibre + 0.20 * (rings - 0.5) + 0.42 * (random - 0.5) - 0.30 * pores, 0.0, 1.0)
+    tone = np.clip(0.46 + 0.16 * fibre + 0.17 * (rings - 0.5) + 0.42 * (random - 0.5) - 0.30 * pores, 0.0, 1.0)
     tone += 0.10 * own.noise(kit.smooth, (1.8, 3.6), 0.15)
     albedo = mix(rgb(0.075, 0.037, 0.019), rgb(0.42, 0.25, 0.135), np.clip(tone, 0.0, 1.0).astype(np.float32))
     edge = np.minimum(across, 1.0 - across) * width

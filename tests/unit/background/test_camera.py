@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from lensora.core.scene import Camera
 from services.background.core import lens
 from services.background.core.framing import RayGrid, panorama_directions, product_framing
 
@@ -39,6 +40,15 @@ def test_rays_meet_the_ground_where_the_scene_camera_projects_it_to() -> None:
         pixels = rays.camera.project(points, 160, 100)
         np.testing.assert_allclose(pixels[:, 0], np.arange(160) + 0.5, atol=1e-3)
         np.testing.assert_allclose(pixels[:, 1], row + 0.5, atol=1e-3)
+
+
+def test_ground_points_project_back_to_their_pixels_from_any_side() -> None:
+    rays = RayGrid(Camera((0.7, 0.4, -0.9), (0.1, 0.1, 0.0), 30.0), 120, 80)
+    x, z = rays.ground_points(60)
+    points = np.stack([x, np.zeros_like(x), z], axis=-1).reshape(-1, 3)
+    pixels = rays.camera.project(points, 120, 80).reshape(20, 120, 2)
+    np.testing.assert_allclose(pixels[..., 0], np.broadcast_to(np.arange(120) + 0.5, (20, 120)), atol=2e-3)
+    np.testing.assert_allclose(pixels[..., 1], np.broadcast_to(np.arange(60, 80)[:, None] + 0.5, (20, 120)), atol=2e-3)
 
 
 def test_rows_above_the_horizon_never_meet_the_ground() -> None:
