@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -22,7 +23,7 @@ VEIL_CELLS = 1.5
 """Half the width, in cells of the saliency map, from which half-transparency is a veil and no edge."""
 
 MAX_UNKNOWN = 100_000
-"""The widest band that is solved at once; memory is about 3 KB a pixel. Where the network is torn over large
+"""The widest band, in pixels, that is solved; memory and time grow with it. Where the network is torn over large
 areas the working size shrinks until the band fits."""
 
 TILE = 48
@@ -45,8 +46,9 @@ def cut(crop: NDArray[np.uint8], saliency: NDArray[np.float32], context: Context
     """
     height, width = crop.shape[:2]
     work = _working(crop, saliency, -(-max(height, width) // WORKING_SIDE))
-    while np.count_nonzero(work.known == matting.UNKNOWN) > MAX_UNKNOWN:
-        work = _working(crop, saliency, work.factor + 1)
+    while (unknown := np.count_nonzero(work.known == matting.UNKNOWN)) > MAX_UNKNOWN:
+        work = _working(crop, saliency, math.ceil(work.factor * math.sqrt(unknown / MAX_UNKNOWN)))
+        context.check()
     context.progress(0.5, "removing-bg")
     alpha = _firm(matting.closed_form(work.small, work.prior, work.known, context), work.cell)
     alpha = _tidy(alpha, work.prior > 0.5)

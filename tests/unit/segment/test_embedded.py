@@ -57,7 +57,7 @@ def test_the_chosen_ball_and_not_its_neighbour(engine: SegmentEngine) -> None:
     assert np.array_equal(result.cutout[solid == 255, :3], photo[top:bottom, left:right][solid == 255])
 
 
-@pytest.mark.parametrize("left", range(20, 60, 7))
+@pytest.mark.parametrize("left", [29, 58])
 def test_the_crop_names_its_own_pixels(engine: SegmentEngine, left: int) -> None:
     """Whoever turns ``crop`` back into pixels gets the cut-out's size, whatever floating point did."""
     box = Box(left / WIDTH, 0.2, 0.45, 0.8)
