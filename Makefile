@@ -1,8 +1,75 @@
+# Thin: every target is one short recipe, and CI calls the same ones.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto' | sort)
+LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11
+STAMP := $(VENV)/.stamp
+ARGS ?=
 
-.PHONY: protos
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev system demo up test check format protos lock bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: system $(STAMP)-run ## all that running needs: system libraries, .venv, models
+
+setup-dev: setup $(STAMP)-dev tests/tools/node_modules ## all that testing needs on top
+
+system:
+	@./scripts/system.sh
+
+$(STAMP)-run: requirements/run.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/run.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/lensora models fetch
+	touch $@
+
+$(STAMP)-dev: requirements/dev.txt $(STAMP)-run
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	touch $@
+
+tests/tools/node_modules: tests/tools/package-lock.json
+	command -v npm >/dev/null || ./scripts/system.sh nodejs npm
+	cd tests/tools && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+demo: setup ## make the four files from a real photo
+	$(BIN)/lensora make "$$($(BIN)/python -c 'from lensora.core import models; print(models.path("demo-photo"))')" \
+		--background "on a marble countertop with soft natural light" --out out/demo $(ARGS)
+
+up: setup ## run the five services and the gateway until stopped
+	$(BIN)/lensora up $(ARGS)
+
+test: setup-dev ## run all the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup-dev ## lint, types, import rules, protos
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against protos/released.binpb
+	$(MAKE) --silent protos
+	git diff --exit-code -- 'lensora/*/v1'
+
+format: setup-dev ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
 protos: ## regenerate the stubs in lensora/*/v1
-	PATH=$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. $(PROTOS)
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos \
+		--python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
+
+lock: ## resolve requirements/*.txt anew from pyproject.toml
+	$(LOCK) --extra all --output-file requirements/run.txt pyproject.toml
+	$(LOCK) --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
+
+bench: setup-dev ## measure the whole path: python -m bench.e2e
+	$(BIN)/python -m bench.e2e --json $(ARGS)
+
+clean: ## remove what setup and the tools made here; fetched models stay
+	rm -rf $(VENV) tests/tools/node_modules out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
