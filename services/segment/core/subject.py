@@ -22,6 +22,9 @@ MIN_CELLS = 16
 PART_INSIDE = 0.9
 """A separate piece belongs to the subject if this share of it lies in the chosen box."""
 
+MIN_PART = 0.03
+"""A separate piece smaller than this share of the main one is a crumb."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -38,7 +41,7 @@ def isolate(saliency: NDArray[np.float32], chosen: Box, *, keep_all_parts: bool)
     """Find the chosen subject in the map.
 
     It is the connected object that agrees best (intersection over union) with the chosen box, together with the
-    pieces that lie in the box as good as wholly. What is faint goes to the nearest object, so that a neighbour takes
+    larger pieces that lie in the box as good as wholly. What is faint goes to the nearest object, so that a neighbour takes
     its own soft edge along.
 
     Args:
@@ -60,8 +63,9 @@ def isolate(saliency: NDArray[np.float32], chosen: Box, *, keep_all_parts: bool)
         wanted = large
     else:
         overlap = np.where(large, inside / ((right - left) * (bottom - top) + cells - inside), 0.0)
-        wanted = large & (inside >= PART_INSIDE * cells)
-        wanted[int(overlap.argmax())] = overlap.max() > 0
+        main = int(overlap.argmax())
+        wanted = large & (inside >= PART_INSIDE * cells) & (cells >= MIN_PART * cells[main])
+        wanted[main] = overlap[main] > 0
     if not wanted.any():
         return None
     subject = wanted[labels]

@@ -39,9 +39,10 @@ def test_full_frame_keeps_all_parts() -> None:
     assert np.array_equal(kept(both, FULL_FRAME, keep_all_parts=True), both > 0)
 
 
-def test_pieces_inside_the_box_belong_and_those_that_poke_in_do_not() -> None:
+def test_pieces_inside_the_box_belong_but_not_crumbs_or_what_pokes_in() -> None:
     own, piece, intruder = discs((80, 140, 30)), discs((80, 200, 8)), discs((140, 215, 24))
-    everything = np.maximum(np.maximum(own, piece), intruder)
+    crumb = discs((40, 110, 3))
+    everything = np.max([own, piece, intruder, crumb], axis=0)
     assert np.array_equal(kept(everything, LEFT), (own > 0) | (piece > 0))
 
 
