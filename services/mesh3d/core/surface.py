@@ -10,6 +10,7 @@ import manifold3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
@@ -86,7 +87,8 @@ def polygonise(solid: Solid, check: Callable[[], None]) -> Mesh:
     field[np.abs(field) < ON_SURFACE] = -ON_SURFACE
     vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="ascent")
     check()
-    smooth = _taubin(vertices.astype(np.float64), faces)
+    vertices, faces = _without_debris(vertices.astype(np.float64), faces)
+    smooth = _taubin(vertices, faces)
     smooth_normals = vertex_normals(smooth, faces)
     check()
     whole = _decimate(smooth, faces)
@@ -146,7 +148,7 @@ def _taubin(vertices: NDArray[np.float64], faces: NDArray[np.integer]) -> NDArra
 
 
 def _decimate(vertices: NDArray[np.float64], faces: NDArray[np.integer]) -> manifold3d.Manifold:
-    """About ``TRIANGLES`` triangles, closed and manifold, without loose pieces.
+    """About ``TRIANGLES`` triangles, closed and manifold.
 
     Quadric decimation (Garland and Heckbert, 1997) keeps triangles well shaped but may, rarely, pinch the surface; then
     manifold3d's own edge collapse, which cannot, takes over with a tolerance that grows until it is enough.
@@ -163,12 +165,13 @@ def _decimate(vertices: NDArray[np.float64], faces: NDArray[np.integer]) -> mani
             tolerance *= 1.5
     if whole.status() != manifold3d.Error.NoError:
         raise Internal(f"The surface is not a closed manifold ({whole.status()}).")
-    return _without_debris(whole)
+    return whole
 
 
 def _part_touching(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
     """Draw vertices that share a place, where the surface touches itself, back along their own normals: else welding by
-    position would join sheets that are not one."""
+    position would join sheets that are not one.
+    """
     _, place, count = np.unique(vertices.astype(np.float32), axis=0, return_inverse=True, return_counts=True)
     touching = count[place.reshape(-1)] > 1
     return np.where(touching[:, None], vertices - TOUCHING_GAP * vertex_normals(vertices, faces), vertices)
@@ -181,12 +184,23 @@ def _manifold(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> man
     return manifold3d.Manifold(mesh)
 
 
-def _without_debris(whole: manifold3d.Manifold) -> manifold3d.Manifold:
+def _without_debris(
+    vertices: NDArray[np.float64], faces: NDArray[np.integer]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Only the pieces that count; enclosed cavities, whose volume is negative, are filled."""
-    pieces = whole.decompose()
-    largest = max(piece.volume() for piece in pieces)
-    kept = [piece for piece in pieces if piece.volume() >= MIN_PIECE * largest]
-    return manifold3d.Manifold.compose(kept) if len(kept) < len(pieces) else whole
+    links = csr_array((np.ones(len(faces)), (faces[:, 0], faces[:, 1])), shape=(len(vertices), len(vertices)))
+    _, piece = connected_components(links, directed=False)
+    owner = piece[faces[:, 0]]
+    volumes = np.bincount(owner, weights=signed_volumes(vertices, faces))
+    kept = (volumes >= MIN_PIECE * volumes.max())[owner]
+    used, renumbered = np.unique(faces[kept], return_inverse=True)
+    return vertices[used], renumbered.reshape(-1, 3).astype(np.int64)
+
+
+def signed_volumes(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> NDArray[np.float64]:
+    """(m,) volumes of the tetrahedra from the origin to each face; their sum is a closed mesh's volume."""
+    first, second, third = (vertices[faces[:, corner]] for corner in range(3))
+    return np.asarray(np.einsum("ij,ij->i", first, np.cross(second, third)) / 6)
 
 
 def vertex_normals(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> NDArray[np.float64]:

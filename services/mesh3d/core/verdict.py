@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, cKDTree
 
 from lensora.core.geometry import Verdict, minimum_box
-from services.mesh3d.core.surface import is_watertight
+from services.mesh3d.core.surface import is_watertight, signed_volumes
 
 LIKELY_SHAPE = 0.40
 """``thin_axis_ratio`` from which a mesh is likely a shape. A known slab measured 0.157; with its fix about 0.60."""
@@ -73,7 +73,7 @@ def judge(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> Measure
     boxed = np.asarray(vertices, dtype=np.float64) @ axes.T
     boxed -= (boxed.min(axis=0) + boxed.max(axis=0)) / 2
     front = silhouette_area(boxed[:, [1, 2]], faces)
-    volume = enclosed_volume(boxed, faces)
+    volume = float(signed_volumes(boxed, faces).sum())
     figures = {
         "thin_axis_ratio": float(sides[0] / sides[2]),
         "side_to_front": silhouette_area(boxed[:, [0, 2]], faces) / front,
@@ -107,12 +107,6 @@ def silhouette_area(points: NDArray[np.floating], faces: NDArray[np.integer]) ->
     contours, _ = cv2.findContours(raster, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     rim = sum(len(contour) for contour in contours)
     return float((raster.sum() - rim / 2) / scale**2)
-
-
-def enclosed_volume(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> float:
-    """Volume of a closed mesh by the divergence theorem, positive when faces wind outwards."""
-    first, second, third = (vertices[faces[:, corner]] for corner in range(3))
-    return float(np.einsum("ij,ij->i", first, np.cross(second, third)).sum() / 6)
 
 
 def _back_difference(boxed: NDArray[np.float64], faces: NDArray[np.integer]) -> float:

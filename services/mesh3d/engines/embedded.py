@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,5 +61,6 @@ def to_metres(mesh: Mesh) -> NDArray[np.float32]:
 
 
 def create(settings: Settings) -> EmbeddedEngine:  # noqa: ARG001 - every engine is created alike
-    """The engine; nothing to load."""
+    """The engine; loads the libraries that would otherwise be imported while a caller waits."""
+    importlib.import_module("trimesh")
     return EmbeddedEngine()
