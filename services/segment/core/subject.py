@@ -41,8 +41,8 @@ def isolate(saliency: NDArray[np.float32], chosen: Box, *, keep_all_parts: bool)
     """Find the chosen subject in the map.
 
     It is the connected object that agrees best (intersection over union) with the chosen box, together with the
-    larger pieces that lie in the box as good as wholly. What is faint goes to the nearest object, so that a neighbour takes
-    its own soft edge along.
+    larger pieces that lie in the box as good as wholly. What is faint goes to the nearest object, so that a neighbour
+    takes its own soft edge along.
 
     Args:
         saliency: (h, w) float32 in [0, 1], covering the crop.
