@@ -1,0 +1,144 @@
+"""The whole path on one machine: seconds a step, CPU and memory a process, cold and warm.
+
+``python -m bench.e2e --json [PHOTO ...]``; the last line is one JSON object ``{"figures": {...}}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import skimage
+from rich.console import Console
+from rich.table import Table
+
+from bench.machine import machine
+from bench.memory import Watch
+from cli import make, supervisor
+from cli.studio import Studio
+from lensora.core import models
+
+PROMPT = "on a marble countertop with soft natural light"
+INIT_CALLS = 20
+READY_RUNS = 3
+
+
+def photos() -> list[Path]:
+    """The two photographs that come with the packages."""
+    return [models.path("demo-photo"), Path(skimage.__file__).parent / "data/coffee.png"]
+
+
+async def ready_seconds() -> float:
+    """From the start of six processes to every engine loaded; the median of some runs."""
+    runs = []
+    for _ in range(READY_RUNS):
+        with tempfile.TemporaryDirectory() as home:
+            start = time.monotonic()
+            async with supervisor.running(Path(home)) as system:
+                await system.ready()
+                runs.append(time.monotonic() - start)
+    return statistics.median(runs)
+
+
+async def init_seconds(address: str, photo: Path) -> float:
+    """95th percentile of CreateSession over uploads that differ, so that no result is used again."""
+    picture = cv2.imread(str(photo))
+    assert picture is not None, photo  # noqa: S101
+    studio, times = Studio(address), []
+    for number in range(INIT_CALLS):
+        marked = picture.copy()
+        marked[0, :, 0] = np.uint8(number)
+        _, data = cv2.imencode(".jpg", marked, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        start = time.monotonic()
+        await studio.create_session(bytes(data))
+        times.append(time.monotonic() - start)
+    await studio.close()
+    return float(np.percentile(times, 95))
+
+
+def order(photo: Path, out: Path, server: str | None, size: str = "1280x720", seconds: float = 5.0) -> make.Order:
+    """The job that the figures are about."""
+    return make.order(photo.read_bytes(), PROMPT, "turntable", None, size, seconds, 0, out, server)
+
+
+def cold_seconds(photo: Path) -> float:
+    """The command, with nothing running, in a process of its own."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [
+            str(Path(sys.executable).with_name("lensora")),
+            "make",
+            str(photo),
+            "--background",
+            PROMPT,
+            "--out",
+            out,
+        ]
+        start = time.monotonic()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return time.monotonic() - start
+
+
+async def measure(chosen: list[Path], console: Console) -> dict[str, float]:
+    """All figures; prints the tables on the way."""
+    figures = {"ready_seconds": await ready_seconds()}
+    quiet = Console(quiet=True)
+    with tempfile.TemporaryDirectory() as folder:
+        async with supervisor.running(Path(folder)) as system:
+            await system.ready()
+            out = Path(folder) / "out"
+            await make.make(order(chosen[0], out, system.address, "256x256", 1.0), quiet)  # every engine has run once
+            figures["init_seconds"] = max([await init_seconds(system.address, photo) for photo in chosen])
+            warm, peaks = [], []
+            for photo in chosen:
+                with Watch(system.pids()) as watch:
+                    made = await make.make(order(photo, out, system.address), quiet)
+                print_run(photo, made, watch, console)
+                warm.append(made.seconds["total"])
+                peaks.append(watch.peak_mb)
+    figures["warm_seconds"] = statistics.median(warm)
+    figures["peak_pss_mb"] = max(peaks)
+    figures["cold_seconds"] = statistics.median(cold_seconds(photo) for photo in chosen)
+    return figures
+
+
+def print_run(photo: Path, made: make.Made, watch: Watch, console: Console) -> None:
+    """One photo's seconds by step, and what each process used."""
+    steps = Table("step", "seconds", title=f"{photo.name}: {make.verdict_name(made.job)}", box=None)
+    for name, seconds in made.seconds.items():
+        steps.add_row(name, f"{seconds:.2f}")
+    processes = Table("process", "CPU seconds", "peak PSS MB", box=None)
+    for name, seconds in watch.cpu_seconds.items():
+        processes.add_row(name, f"{seconds:.2f}", f"{watch.peaks_mb[name]:.0f}")
+    processes.add_row("all", f"{sum(watch.cpu_seconds.values()):.2f}", f"{watch.peak_mb:.0f}")
+    console.print(steps, processes)
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", nargs="*", type=Path)
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    arguments = parser.parse_args()
+    console = Console()
+    console.print(f"machine: {machine()}", soft_wrap=True)
+    console.print(f"job: 1280x720, 5 s, turntable, prompt {PROMPT!r}; stage cache empty", soft_wrap=True)
+    figures = {
+        name: round(value, 3) for name, value in asyncio.run(measure(arguments.photos or photos(), console)).items()
+    }
+    for name, value in figures.items():
+        console.print(f"{name:<16}{value:.2f}")
+    if arguments.json:
+        print(json.dumps({"figures": figures}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The real system: `lensora up`, six processes, for the whole of the e2e tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import skimage
+
+from lensora.core import models
+
+LENSORA = Path(sys.executable).with_name("lensora")
+
+
+@dataclass(frozen=True)
+class System:
+    """A running `lensora up`."""
+
+    process: subprocess.Popen[str]
+    address: str
+    home: Path
+
+    def service(self, name: str) -> psutil.Process:
+        """The process of one service, as it is now."""
+        for child in psutil.Process(self.process.pid).children():
+            if child.cmdline()[-1] == f"services.{name}":
+                return child
+        raise LookupError(name)
+
+
+def start(home: Path) -> System:
+    """Run `lensora up` on a free port, and wait until all six serve."""
+    process = subprocess.Popen(
+        [str(LENSORA), "up", "--listen", "127.0.0.1:0", "--home", str(home)],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        found = re.search(r"speaks gRPC on (\S+);", line)
+        if found:
+            return System(process, found[1], home)
+    raise AssertionError(f"`lensora up` ended with {process.wait()}")
+
+
+def stop(system: System) -> None:
+    """End it as Ctrl-C does; nothing may be left."""
+    family = psutil.Process(system.process.pid).children(recursive=True)
+    system.process.send_signal(signal.SIGINT)
+    system.process.communicate(timeout=20)
+    _, left = psutil.wait_procs(family, timeout=5)
+    assert left == []
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    running = start(tmp_path_factory.mktemp("home"))
+    yield running
+    stop(running)
+
+
+PHOTOS = {
+    "demo": lambda: models.path("demo-photo"),
+    "coffee": lambda: Path(skimage.__file__).parent / "data/coffee.png",
+}
+"""Two real photographs, by whom the packages that bring them credit: see README."""

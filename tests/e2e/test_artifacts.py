@@ -1,0 +1,133 @@
+"""Two real photographs through six processes, judged by other people's tools."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+import trimesh
+from numpy.typing import NDArray
+
+from tests.e2e.conftest import LENSORA, PHOTOS, System
+
+WIDTH, HEIGHT, SECONDS = 480, 270, 1
+VALIDATOR = Path(__file__).parents[1] / "tools/validate.js"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What `lensora make --json` said and wrote."""
+
+    photo: Path
+    said: dict[str, Any]
+    folder: Path
+
+    def frames(self) -> NDArray[np.int16]:
+        with av.open(str(self.folder / "film.mp4")) as film:
+            return np.stack([frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]).astype(np.int16)
+
+
+def make(photo: Path, folder: Path, *more: str) -> Made:
+    command = [
+        str(LENSORA), "make", str(photo), "--background", "on a marble countertop with soft natural light",
+        "--size", f"{WIDTH}x{HEIGHT}", "--duration", str(SECONDS), "--out", str(folder), "--json", *more,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr
+    return Made(photo, json.loads(done.stdout), folder)
+
+
+@pytest.fixture(scope="module", params=PHOTOS)
+def made(request: pytest.FixtureRequest, system: System, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp(request.param)
+    return make(PHOTOS[request.param](), folder, "--server", system.address)
+
+
+def test_four_files_are_there(made: Made) -> None:
+    files = {name: Path(path) for name, path in made.said["files"].items()}
+    assert set(files) == {"film.mp4", "mesh.glb", "still.png", "cutout.png"}
+    assert all(path.stat().st_size > 1000 for path in files.values())
+
+
+def test_film_is_what_the_contract_says(made: Made) -> None:
+    data = (made.folder / "film.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    with av.open(str(made.folder / "film.mp4")) as film:
+        stream = film.streams.video[0]
+        context = stream.codec_context
+        assert (context.name, stream.profile, context.pix_fmt) == ("h264", "High", "yuv420p")
+        assert (context.width, context.height) == (WIDTH, HEIGHT)
+        assert stream.average_rate == 24
+        # 1: bt709 in all three tables of ITU-T H.273; range 1 is limited
+        assert (context.color_primaries, context.color_trc, context.colorspace) == (1, 1, 1)
+        assert context.color_range == 1
+        assert sum(1 for _ in film.decode(video=0)) == 24 * SECONDS
+
+
+def test_turntable_turns_and_closes(made: Made) -> None:
+    frames = made.frames()
+    steps = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
+    assert (steps > 0.2).all(), "every frame differs from the one before"
+    closing = np.abs(frames[0] - frames[-1]).mean()
+    assert closing < 3 * np.median(steps), "the last frame leads back to the first"
+    assert np.abs(frames[0] - frames[len(frames) // 2]).mean() > 2 * np.median(steps) or np.median(steps) > 1.0
+    corner = frames[:, : HEIGHT // 8, : WIDTH // 8]
+    assert np.abs(corner - corner[0]).max() <= 12, "the background stands still"
+
+
+def test_mesh_passes_the_khronos_validator(made: Made) -> None:
+    done = subprocess.run(
+        ["node", str(VALIDATOR), str(made.folder / "mesh.glb")], capture_output=True, text=True, check=True, timeout=60
+    )
+    issues = json.loads(done.stdout)["issues"]
+    assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
+
+
+def test_mesh_is_watertight_and_measured_right(made: Made) -> None:
+    mesh = trimesh.load(made.folder / "mesh.glb", force="mesh")
+    mesh.merge_vertices(merge_tex=True, merge_norm=True)
+    assert mesh.is_watertight
+    assert mesh.volume > 0, "faces look outwards"
+    assert len(mesh.faces) == made.said["mesh"]["triangles"]
+    sides = np.sort(trimesh.bounds.oriented_bounds(mesh)[1])
+    assert made.said["mesh"]["thin_axis_ratio"] == pytest.approx(sides[0] / sides[2], abs=0.02)
+    assert made.said["mesh"]["verdict"] == "volume"
+    assert mesh.bounds[0][1] == pytest.approx(0, abs=1e-4), "the foot stands on y = 0"
+
+
+def test_still_has_the_films_size_and_the_subject(made: Made) -> None:
+    still = cv2.imread(str(made.folder / "still.png"), cv2.IMREAD_UNCHANGED)
+    assert still is not None
+    assert still.shape == (HEIGHT, WIDTH, 3)
+    first = made.frames()[0]
+    corner = np.s_[: HEIGHT // 8, : WIDTH // 8]
+    assert np.abs(still[corner][:, :, ::-1].astype(int) - first[corner]).max() <= 16, "still and film share the scene"
+
+
+def test_cutout_keeps_the_photos_own_pixels(made: Made) -> None:
+    cutout = cv2.imread(str(made.folder / "cutout.png"), cv2.IMREAD_UNCHANGED)
+    photo = cv2.imread(str(made.photo), cv2.IMREAD_COLOR)
+    assert cutout is not None
+    assert photo is not None
+    assert cutout.shape[2] == 4
+    inner = (cutout[:, :, 3] == 255).astype(np.uint8)
+    assert 0.05 < inner.mean() < 0.95
+    # the crop's place in the photo: where the inner pixels match exactly
+    scores = cv2.matchTemplate(photo, cutout[:, :, :3], cv2.TM_SQDIFF, mask=np.repeat(inner[:, :, None], 3, axis=2))
+    y, x = np.unravel_index(int(scores.argmin()), scores.shape)
+    crop = photo[y : y + cutout.shape[0], x : x + cutout.shape[1]]
+    assert (crop[inner == 1] == cutout[:, :, :3][inner == 1]).all()
+
+
+def test_the_same_order_gives_the_same_bytes(made: Made, tmp_path: Path) -> None:
+    """On six other processes, with nothing to use again."""
+    again = make(made.photo, tmp_path)
+    for name in made.said["files"]:
+        assert (again.folder / name).read_bytes() == (made.folder / name).read_bytes(), name

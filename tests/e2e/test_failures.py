@@ -1,0 +1,182 @@
+"""What happens when a person, or the machine, ends things in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import struct
+import subprocess
+import time
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cli.studio import Studio
+from lensora.core.errors import InvalidArgument, LensoraError
+from lensora.studio.v1 import studio_pb2
+from lensora.type.v1 import geometry_pb2, scene_pb2
+from tests.e2e.conftest import LENSORA, PHOTOS, System, start
+
+LONG = studio_pb2.OutputSpec(size=geometry_pb2.Size(width=1280, height=720), duration_s=12)
+SHORT = studio_pb2.OutputSpec(size=geometry_pb2.Size(width=256, height=256), duration_s=1)
+
+
+@pytest.fixture
+async def studio(system: System) -> AsyncIterator[Studio]:
+    client = Studio(system.address)
+    yield client
+    await client.close()
+
+
+async def new_job(studio: Studio, output: studio_pb2.OutputSpec, seed: int) -> studio_pb2.Job:
+    """A job that shares no result with another seed's."""
+    session = await studio.create_session(PHOTOS["demo"]().read_bytes())
+    spec = studio_pb2.JobSpec(
+        session_id=session.session_id,
+        background=studio_pb2.Background(transparent=studio_pb2.TransparentBackground()),
+        camera_preset=scene_pb2.CAMERA_PRESET_TURNTABLE,
+        seed=seed,
+        output=output,
+    )
+    return await studio.create_job(spec)
+
+
+async def until(studio: Studio, job: studio_pb2.Job, step: studio_pb2.Step.ValueType) -> None:
+    """Follow the job until the step runs."""
+    async with asyncio.timeout(60):
+        async for response in studio.watch_job(job.job_id):
+            if response.event.step == step and response.event.state == studio_pb2.STEP_STATE_RUNNING:
+                return
+    raise AssertionError("the job ended before the step ran")
+
+
+async def ended(studio: Studio, job: studio_pb2.Job) -> studio_pb2.Job:
+    async with asyncio.timeout(120):
+        async for response in studio.watch_job(job.job_id):
+            last = response
+    return last.job
+
+
+STEPS = {"mesh3d": studio_pb2.STEP_GENERATING_3D, "render": studio_pb2.STEP_RENDERING_VIDEO}
+
+
+@pytest.mark.parametrize("service", STEPS)
+async def test_a_killed_service_fails_the_job_with_its_step_and_the_next_job_works(
+    system: System, studio: Studio, service: str
+) -> None:
+    job = await new_job(studio, LONG, seed=100 + len(service))
+    await until(studio, job, STEPS[service])
+    victim = system.service(service)
+    workers = victim.children()
+    victim.kill()
+    failed = await ended(studio, job)
+    assert failed.status == studio_pb2.JOB_STATUS_FAILED
+    assert (failed.error.step, failed.error.reason) == (STEPS[service], "STAGE_UNAVAILABLE")
+    assert service in failed.error.message
+    assert list(failed.artifacts) == []
+    _, left = psutil.wait_procs(workers, timeout=2)
+    assert left == [], "the worker goes with its service"
+    assert (await ended(studio, await new_job(studio, SHORT, seed=7))).status == studio_pb2.JOB_STATUS_SUCCEEDED
+
+
+@pytest.mark.parametrize("service", STEPS)
+async def test_a_cancel_stops_the_work_within_a_second(system: System, studio: Studio, service: str) -> None:
+    job = await new_job(studio, LONG, seed=200 + len(service))
+    await until(studio, job, STEPS[service])
+    (worker,) = system.service(service).children()
+    asked = time.monotonic()
+    cancelled = await studio.cancel_job(job.job_id)
+    assert cancelled.status == studio_pb2.JOB_STATUS_CANCELLED
+    await asyncio.to_thread(worker.wait, timeout=1.0 - (time.monotonic() - asked))
+    assert (await ended(studio, job)).status == studio_pb2.JOB_STATUS_CANCELLED
+    assert (await ended(studio, await new_job(studio, SHORT, seed=8))).status == studio_pb2.JOB_STATUS_SUCCEEDED
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+    command = [str(LENSORA), "make", str(PHOTOS["demo"]()), "--duration", "12", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    family: list[psutil.Process] = []
+    deadline = time.monotonic() + 60
+    while len(family) < 8 and time.monotonic() < deadline:  # six, and two workers
+        time.sleep(0.1)
+        family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) == 8
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=20)
+    assert process.returncode == 130, said
+    _, left = psutil.wait_procs(family, timeout=1)
+    assert left == []
+    assert not (tmp_path / "out").exists(), "no half of a result"
+
+
+def test_a_killed_supervisor_takes_all_six_along(tmp_path: Path) -> None:
+    system = start(tmp_path)
+    family = psutil.Process(system.process.pid).children(recursive=True)
+    system.process.kill()
+    system.process.communicate(timeout=5)
+    _, left = psutil.wait_procs(family, timeout=30)
+    assert left == []
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that announces a picture and brings next to nothing of it."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(10_000_000), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def bad_uploads() -> dict[str, tuple[bytes, str]]:
+    photo = PHOTOS["demo"]().read_bytes()
+    return {
+        "text": (b"just some words, and no picture at all\n" * 100, "IMAGE_WRONG_TYPE"),
+        "truncated": (photo[: len(photo) // 2], "IMAGE_UNDECODABLE"),
+        "empty": (b"", "IMAGE_EMPTY"),
+        "21 MB": (photo + bytes(21_000_000 - len(photo)), "IMAGE_TOO_LARGE"),
+        "bomb": (png_header(50_000, 50_000), "IMAGE_TOO_MANY_PIXELS"),
+    }
+
+
+async def test_bad_uploads_are_refused_and_memory_stays_flat(system: System, studio: Studio) -> None:
+    await studio.create_session(PHOTOS["demo"]().read_bytes())  # all lazy parts are loaded
+    process = system.service("detect")
+    before = process.memory_info().rss
+    for name, (upload, reason) in bad_uploads().items():
+        with pytest.raises(InvalidArgument) as caught:
+            await studio.create_session(upload)
+        assert caught.value.reason == reason, name
+        assert [violation.field for violation in caught.value.violations] == ["image"], name
+        assert len(caught.value.violations[0].description) > 15, name
+    assert process.memory_info().rss - before < 60e6
+    assert list((system.home / "blobs/.staging").iterdir()) == [], "no upload is left behind"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"object_index": 99}, "object_index"),
+        ({"object_index": -1}, "object_index"),
+        ({"output": studio_pb2.OutputSpec(size=geometry_pb2.Size(width=481, height=270))}, "output.width"),
+        ({"output": studio_pb2.OutputSpec(duration_s=float("nan"))}, "output.duration_s"),
+        ({"camera_preset": scene_pb2.CAMERA_PRESET_UNSPECIFIED}, "camera_preset"),
+        ({"background": studio_pb2.Background(prompt="x" * 1001)}, "background.prompt"),
+    ],
+)
+async def test_bad_orders_name_the_field_and_the_rule(studio: Studio, change: dict[str, object], field: str) -> None:
+    session = await studio.create_session(PHOTOS["coffee"]().read_bytes())
+    values: dict[str, object] = {
+        "session_id": session.session_id,
+        "background": studio_pb2.Background(prompt="a table"),
+        "camera_preset": scene_pb2.CAMERA_PRESET_TURNTABLE,
+    }
+    with pytest.raises(LensoraError) as caught:
+        await studio.create_job(studio_pb2.JobSpec(**{**values, **change}))  # type: ignore[arg-type]
+    assert isinstance(caught.value, InvalidArgument)
+    assert [violation.field for violation in caught.value.violations] == [field]
