@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from services.background.core.noise import FloatArray, NoiseField, NoiseKit, mix, smoothstep
+from services.background.core.noise import Check, FloatArray, NoiseField, NoiseKit, mix, smoothstep
 from services.background.core.surfaces import rgb
 
 WHITE = rgb(1.0, 1.0, 1.0)
@@ -23,15 +23,16 @@ WHITE = rgb(1.0, 1.0, 1.0)
 class Canvas:
     """Directions, and the radiance painted on them so far."""
 
-    def __init__(self, azimuth: FloatArray, elevation: FloatArray, kit: NoiseKit) -> None:
+    def __init__(self, azimuth: FloatArray, elevation: FloatArray, kit: NoiseKit, check: Check) -> None:
         """Start black.
 
         Args:
             azimuth: (h, w) float32 degrees.
             elevation: (h, w) float32 degrees.
             kit: noise of the scene's seed.
+            check: called at each stroke of the brush.
         """
-        self.azimuth, self.elevation, self.kit = azimuth, elevation, kit
+        self.azimuth, self.elevation, self.kit, self._check = azimuth, elevation, kit, check
         self.radiance = np.zeros((*azimuth.shape, 3), np.float32)
         self._step = float(abs(elevation[1, 0] - elevation[0, 0]))
 
@@ -50,6 +51,7 @@ class Canvas:
 
     def cover(self, colour: FloatArray, mask: FloatArray) -> None:
         """Paint ``colour`` over what is there, by ``mask`` (h, w) in [0, 1]."""
+        self._check()
         touched = np.flatnonzero(mask.any(axis=0))
         if touched.size:
             columns = slice(int(touched[0]), int(touched[-1]) + 1)
@@ -69,6 +71,7 @@ class Canvas:
 
     def glow(self, azimuth: float, elevation: float, spread: float, colour: FloatArray) -> None:
         """Add a Gaussian of light with standard deviation ``spread``; wraps around behind the camera."""
+        self._check()
         turn = np.mod(self.azimuth - azimuth + 180.0, 360.0) - 180.0
         turn *= np.cos(np.radians(self.elevation))
         falloff = np.exp(-0.5 * (np.square(turn) + np.square(self.elevation - elevation)) / spread**2)
@@ -76,6 +79,7 @@ class Canvas:
 
     def bulb(self, azimuth: float, elevation: float, spread: float, colour: FloatArray) -> None:
         """``glow`` for small lights away from the seam behind the camera: touches only the pixels near it."""
+        self._check()
         near = (np.abs(self.azimuth - azimuth) < 4 * spread) & (np.abs(self.elevation - elevation) < 4 * spread)
         rows, columns = np.nonzero(near)
         distance = np.square(self.azimuth[rows, columns] - azimuth) + np.square(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from services.background.core import lighting
 from services.background.core.backdrops import Canvas
 from services.background.core.catalogue import KeySpec, SceneSpec
 from services.background.core.framing import RayGrid, panorama_directions, product_framing
-from services.background.core.noise import FloatArray, NoiseKit, mix, smoothstep
+from services.background.core.noise import Check, FloatArray, NoiseKit, mix, smoothstep
 from services.background.core.plate import Light, paint_plate
 from services.background.core.surfaces import Patch
 
@@ -27,14 +28,14 @@ def build_scene(spec: SceneSpec, width: int, height: int, seed: int, tick: Calla
         spec: which scene.
         width: plate width, pixels.
         height: plate height, pixels.
-        seed: the same seed gives the same bytes.
+        seed: any integer; the same seed gives the same bytes.
         tick: called with the fraction done, at least every 200 ms of work.
     """
-    kit = NoiseKit.from_seed(seed)
+    kit = NoiseKit.from_seed(seed % 2**64, partial(tick, 0.0))
     tick(0.1)
     framing = product_framing(width / height, spec.elevation_degrees, spec.vertical_fov_degrees)
     albedo = mean_albedo(spec, kit)
-    surroundings = _surroundings(spec, kit)
+    surroundings = _surroundings(spec, kit, partial(tick, 0.1))
     key = _key_light(spec.key, surroundings)
     environment = _with_ground(surroundings, spec, albedo, key)
     tick(0.2)
@@ -65,9 +66,9 @@ def mean_albedo(spec: SceneSpec, kit: NoiseKit) -> NDArray[np.float64]:
     return np.asarray((texture.albedo * spec.stage.tint).mean(axis=(0, 1)), np.float64)
 
 
-def _surroundings(spec: SceneSpec, kit: NoiseKit) -> FloatArray:
+def _surroundings(spec: SceneSpec, kit: NoiseKit, check: Check) -> FloatArray:
     """(h, 2h, 3) the backdrop all around, painted at twice the size and averaged: small lights keep their power."""
-    canvas = Canvas(*panorama_directions(2 * _ENVIRONMENT_ROWS), kit)
+    canvas = Canvas(*panorama_directions(2 * _ENVIRONMENT_ROWS), kit, check)
     spec.stage.backdrop(canvas)
     fine = canvas.radiance.reshape(_ENVIRONMENT_ROWS, 2, 2 * _ENVIRONMENT_ROWS, 2, 3)
     return np.asarray(fine.mean(axis=(1, 3)), np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from lensora.core.errors import FailedPrecondition
 from lensora.core.imaging import linear_to_srgb, srgb_to_linear
 from lensora.core.scene import Scene
 from services.background.core.framing import RayGrid
-from services.background.core.noise import FloatArray
+from services.background.core.noise import Check, FloatArray
 from services.background.core.shadow import Silhouette, shadow_transmission
 
 _STRIP_ROWS = 256
@@ -51,10 +52,12 @@ def compose(cutout: NDArray[np.uint8], scene: Scene, tick: Callable[[float], Non
     rays = RayGrid(scene.camera, scene.plate.shape[1], scene.plate.shape[0])
     column = (placed.foot[0] - corner[0], placed.foot[1] - corner[1])
     silhouette = Silhouette(layer[..., 3], column, placed.metres_per_pixel)
-    linear = srgb_to_linear(scene.plate) * shadow_transmission(silhouette, scene, rays)
+    linear = srgb_to_linear(scene.plate)
+    tick(0.5)
+    linear *= shadow_transmission(silhouette, scene, rays, partial(tick, 0.5))
     tick(0.8)
     _over(linear, layer, corner)
-    return linear_to_srgb(linear)
+    return _encoded(linear, partial(tick, 0.8))
 
 
 def subject_bounds(alpha: NDArray[np.uint8]) -> tuple[int, int, int, int]:
@@ -114,6 +117,15 @@ def _block_means(cutout: NDArray[np.uint8], size: int, tick: Callable[[float], N
         strips.append(cv2.resize(premultiplied, small, interpolation=cv2.INTER_AREA) if size > 1 else premultiplied)
         tick(min(1.0, (top + step) / height))
     return np.concatenate(strips)
+
+
+def _encoded(linear: FloatArray, check: Check) -> NDArray[np.uint8]:
+    """``linear_to_srgb`` a strip at a time."""
+    still = np.empty(linear.shape, np.uint8)
+    for top in range(0, len(linear), _STRIP_ROWS):
+        still[top : top + _STRIP_ROWS] = linear_to_srgb(linear[top : top + _STRIP_ROWS])
+        check()
+    return still
 
 
 def _over(plate: FloatArray, layer: FloatArray, corner: tuple[int, int]) -> None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from services.background.core.noise import FloatArray
+from services.background.core.noise import Check, FloatArray, nothing
 
 _LARGEST_KERNEL_RADIUS = 10.0
 _LADDER = math.sqrt(2.0)
@@ -49,7 +49,7 @@ def disc_blur(picture: FloatArray, radius: float) -> FloatArray:
     return np.asarray(blurred, np.float32).reshape(picture.shape)
 
 
-def row_blur(picture: FloatArray, radii: NDArray[np.float64]) -> FloatArray:
+def row_blur(picture: FloatArray, radii: NDArray[np.float64], check: Check = nothing) -> FloatArray:
     """Disc blur whose radius changes from row to row: a plane seen without roll, out of focus.
 
     Blends a ladder of uniform blurs, each computed only for the rows that use it.
@@ -57,6 +57,7 @@ def row_blur(picture: FloatArray, radii: NDArray[np.float64]) -> FloatArray:
     Args:
         picture: (h, w, c) float32.
         radii: (h,) pixels, smooth from row to row.
+        check: called after each rung.
     """
     # rung k has radius 0.5 * sqrt(2)**k, rung 0 being no blur
     rung = np.log(np.maximum(radii, 0.25) / 0.5) / math.log(_LADDER) + 1.0
@@ -73,4 +74,5 @@ def row_blur(picture: FloatArray, radii: NDArray[np.float64]) -> FloatArray:
         top, bottom = max(0, first - reach), min(len(picture), last + reach)
         rows = disc_blur(picture[top:bottom], radius)[first - top : last - top]
         blurred[first:last] += rows * weight[first:last, None, None]
+        check()
     return blurred

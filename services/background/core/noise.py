@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -17,13 +18,20 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 
+Check = Callable[[], None]
+"""Called now and then during long work; raises if the work is no longer wanted."""
+
 _TILE = 1024
+
+
+def nothing() -> None:
+    """The check of who wants the work to the end."""
 
 
 class NoiseField:
     """A periodic random field of the plane with mean 0 and standard deviation 1."""
 
-    def __init__(self, rng: np.random.Generator, slope: float, low: float = 1.0, high: float = _TILE / 2) -> None:
+    def __init__(self, rng: np.random.Generator, slope: float, low: float, high: float) -> None:
         """Synthesise the tile.
 
         Args:
@@ -72,6 +80,20 @@ class NoiseField:
         return np.asarray(cv2.remap(tile, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
 
 
+@functools.lru_cache(maxsize=8)  # 5.6 MB each, four a seed; most callers leave the seed at 0
+def _field(seed: int, index: int, slope: float, low: float, high: float) -> NoiseField:
+    return NoiseField(np.random.default_rng([seed, index]), slope, low, high)
+
+
+_SPECTRA = {
+    "cloud": (1.0, 1.0, _TILE / 2),
+    "smooth": (1.9, 3.0, _TILE / 2),
+    "swell": (1.5, 3.0, 20.0),
+    "grain": (0.25, 48.0, _TILE / 2),
+}
+"""Slope, lowest and highest frequency of each field of a ``NoiseKit``."""
+
+
 @dataclass(frozen=True)
 class NoiseKit:
     """The fields that surfaces and backdrops are painted with, all from one seed."""
@@ -91,17 +113,16 @@ class NoiseKit:
     rng_seed: int
 
     @classmethod
-    @functools.lru_cache(maxsize=2)  # 22 MB each; most callers leave the seed at 0
-    def from_seed(cls, seed: int) -> NoiseKit:
-        """Build the four fields; about 0.3 s of CPU."""
-        rng = np.random.default_rng([seed, 0x5CE7E])
-        return cls(
-            cloud=NoiseField(rng, 1.0),
-            smooth=NoiseField(rng, 1.9, 3.0),
-            swell=NoiseField(rng, 1.5, 3.0, 20.0),
-            grain=NoiseField(rng, 0.25, 48.0),
-            rng_seed=seed,
-        )
+    def from_seed(cls, seed: int, check: Check = nothing) -> NoiseKit:
+        """Build the four fields, about 0.3 s of CPU, or take them from the last use; ``seed`` in [0, 2⁶⁴).
+
+        ``check`` is called between them.
+        """
+        fields: dict[str, NoiseField] = {}
+        for index, (name, spectrum) in enumerate(_SPECTRA.items()):
+            fields[name] = _field(seed, index, *spectrum)
+            check()
+        return cls(**fields, rng_seed=seed)
 
     def rng(self, purpose: int) -> np.random.Generator:
         """A generator of its own for one ``purpose``, so that adding a use never shifts another's numbers."""

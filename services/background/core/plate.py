@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -15,12 +16,16 @@ from lensora.core.scene import KeyLight
 from services.background.core import lens
 from services.background.core.backdrops import Backdrop, Canvas
 from services.background.core.framing import RayGrid
-from services.background.core.noise import FloatArray, NoiseKit, smoothstep
+from services.background.core.noise import Check, FloatArray, NoiseKit, smoothstep
 from services.background.core.surfaces import Patch, Surface
 
-_BAND_ROWS = 48
+_BAND_PIXELS = 48 * 1024
 _VERTICAL_SAMPLES = 4
 _SHOULDER = 0.80
+"""Display value above which highlights roll off."""
+
+_GRAIN = 0.9 / 255
+"""Standard deviation of the grain in the square root of display values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,34 +86,34 @@ def paint_plate(
     Returns:
         (height, width, 3) 8-bit sRGB.
     """
-    backdrop = _backdrop(stage, rays, kit, focus)
+    backdrop = _backdrop(stage, rays, kit, focus, partial(tick, 0.0))
     tick(0.2)
     ground = _ground(stage, light, rays, kit, lambda done: tick(0.2 + 0.6 * done))
     depth = rays.ground_depth()
     depth = np.minimum(depth, rays.camera.position[2] + stage.edge)
     radii = lens.blur_radius(depth, focus, stage.aperture, rays.focal)
-    ground = lens.row_blur(ground, radii)
+    ground = lens.row_blur(ground, radii, partial(tick, 0.8))
     tick(0.9)
     gain = np.float32(exposure) * _vignette(rays)
     backdrop *= 1.0 - ground[..., 3:]
-    return _develop(gain * (ground[..., :3] + backdrop), kit)
+    return _develop(gain * (ground[..., :3] + backdrop), kit, partial(tick, 0.9))
 
 
-def _backdrop(stage: Stage, rays: RayGrid, kit: NoiseKit, focus: float) -> FloatArray:
+def _backdrop(stage: Stage, rays: RayGrid, kit: NoiseKit, focus: float, check: Check) -> FloatArray:
     """(h, w, 3) radiance behind the ground, blurred; painted at half size, as nothing in it is sharp."""
     half = RayGrid(rays.camera, (rays.width + 1) // 2, (rays.height + 1) // 2)
-    canvas = Canvas(*half.directions(), kit)
+    canvas = Canvas(*half.directions(), kit, check)
     stage.backdrop(canvas)
     radius = float(lens.blur_radius(np.array(stage.backdrop_distance), focus, stage.aperture, half.focal))
     blurred = lens.disc_blur(canvas.radiance, radius)
     return np.asarray(cv2.resize(blurred, (rays.width, rays.height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-def _reflection(stage: Stage, rays: RayGrid, kit: NoiseKit) -> FloatArray:
+def _reflection(stage: Stage, rays: RayGrid, kit: NoiseKit, check: Check) -> FloatArray:
     """(h, w, 3) radiance that the ground mirrors: the backdrop upside down, spread by the ground's roughness."""
     eighth = RayGrid(rays.camera, max(16, rays.width // 8), max(16, rays.height // 8))
     azimuth, elevation = eighth.directions()
-    canvas = Canvas(azimuth, np.abs(elevation), kit)
+    canvas = Canvas(azimuth, np.abs(elevation), kit, check)
     stage.backdrop(canvas)
     spread = stage.blur_degrees / eighth.camera.vertical_fov_degrees * eighth.height
     # microfacets stretch grazing reflections along the line of sight (Phong lobes look round, GGX ones do not)
@@ -127,9 +132,10 @@ def _ground(stage: Stage, light: Light, rays: RayGrid, kit: NoiseKit, tick: Call
         np.isfinite(depth), rays.camera.position[2] + np.where(np.isfinite(depth), depth, 0.0) * ray_z, -np.inf
     )
     first = int(np.argmax(z > -(stage.edge + stage.edge_softness))) // _VERTICAL_SAMPLES
-    mirrored = _reflection(stage, rays, kit) if stage.gloss > 0 else None
-    for top in range(first, rays.height, _BAND_ROWS):
-        bottom = min(rays.height, top + _BAND_ROWS)
+    mirrored = _reflection(stage, rays, kit, partial(tick, 0.0)) if stage.gloss > 0 else None
+    band = max(8, _BAND_PIXELS // rays.width)
+    for top in range(first, rays.height, band):
+        bottom = min(rays.height, top + band)
         rows = slice(top * _VERTICAL_SAMPLES, bottom * _VERTICAL_SAMPLES)
         radiance = _shade(stage, light, rays, kit, depth[rows], z[rows])
         if mirrored is not None:
@@ -188,11 +194,18 @@ def _vignette(rays: RayGrid) -> FloatArray:
     return np.asarray(1.0 / (1.0 + np.square(rays.columns()) + np.square(up)[:, None]), np.float32)[..., None]
 
 
-def _develop(linear: FloatArray, kit: NoiseKit) -> NDArray[np.uint8]:
+def _develop(linear: FloatArray, kit: NoiseKit, check: Check) -> NDArray[np.uint8]:
     """Roll off the highlights as film does, and encode; grain hides the 8-bit steps."""
-    over = np.maximum(linear - _SHOULDER, 0.0)
-    room = 1.0 - _SHOULDER
-    toned = np.minimum(linear, _SHOULDER) + room * (1.0 - np.exp(-over / room))
-    grain = kit.rng(1).standard_normal(linear.shape[:2], dtype=np.float32)
-    encoded = np.power(np.maximum(toned, 0.0), 1 / 2.2) + grain[..., None] * np.float32(0.9 / 255)
-    return linear_to_srgb(np.power(np.maximum(encoded, 0.0), 2.2))
+    grain = kit.rng(1).standard_normal(linear.shape[:2], dtype=np.float32) * np.float32(_GRAIN)
+    developed = np.empty(linear.shape, np.uint8)
+    room = np.float32(1.0 - _SHOULDER)
+    band = max(8, 2 * _BAND_PIXELS // linear.shape[1])
+    for top in range(0, len(linear), band):
+        part = linear[top : top + band]
+        over = np.maximum(part - np.float32(_SHOULDER), 0.0)
+        toned = np.minimum(part, np.float32(_SHOULDER)) + room * (1.0 - np.exp(-over / room))
+        # grain is even to the eye, so it is added to the square root of light, close to the code values
+        grainy = np.sqrt(np.maximum(toned, 0.0)) + grain[top : top + band, :, None]
+        developed[top : top + band] = linear_to_srgb(np.square(np.maximum(grainy, 0.0)))
+        check()
+    return developed

@@ -16,7 +16,7 @@ from lensora.core.scene import Scene
 from services.background.core import lens
 from services.background.core.framing import RayGrid
 from services.background.core.lighting import key_share_of_ground
-from services.background.core.noise import FloatArray
+from services.background.core.noise import Check, FloatArray
 
 _CONTACT = 0.02
 """Share of the subject's height up to which a column of it counts as standing on the ground."""
@@ -36,8 +36,10 @@ class Silhouette:
     metres_per_pixel: float
 
 
-def shadow_transmission(silhouette: Silhouette, scene: Scene, rays: RayGrid) -> FloatArray:
+def shadow_transmission(silhouette: Silhouette, scene: Scene, rays: RayGrid, check: Check) -> FloatArray:
     """Share of the ground's light that is left, to multiply the plate's linear values with.
+
+    ``check`` is called between its parts.
 
     Returns:
         (plate h, plate w, 3) in [0, 1]; 1 above the horizon.
@@ -54,12 +56,15 @@ def shadow_transmission(silhouette: Silhouette, scene: Scene, rays: RayGrid) -> 
     # the foot in the picture is the front of the footprint, so its middle lies behind the origin
     z += np.float32(deep)
     share = key_share_of_ground(scene).astype(np.float32)
-    blocked_key = _cast(silhouette, scene, x, z)[..., None]
+    blocked_key = _cast(silhouette, scene, x, z, check)[..., None]
+    check()
     tall = _bottom(silhouette) * silhouette.metres_per_pixel
     # a body hides up to half of the sky beside it; right where it touches, it hides most of everything
     blocked_sky = 0.5 * _near(silhouette, clearance, deep, x, z, 0.16 * tall)[..., None]
+    check()
     touching = 0.7 * _near(silhouette, clearance, deep, x, z, 0.014)[..., None]
     transmission[first:] = (1.0 - share * blocked_key - (1.0 - share) * blocked_sky) * (1.0 - touching)
+    check()
     return transmission
 
 
@@ -68,7 +73,7 @@ def _bottom(silhouette: Silhouette) -> int:
     return min(len(silhouette.alpha), max(1, round(silhouette.foot[1])))
 
 
-def _cast(silhouette: Silhouette, scene: Scene, x: FloatArray, z: FloatArray) -> FloatArray:
+def _cast(silhouette: Silhouette, scene: Scene, x: FloatArray, z: FloatArray, check: Check) -> FloatArray:
     """(h, w) share of the key blocked at ground points: the silhouette, turned to the light, laid on the ground.
 
     A ground point sees the outline at height y through a cone as wide as the light; so the outline is blurred by a
@@ -84,7 +89,7 @@ def _cast(silhouette: Silhouette, scene: Scene, x: FloatArray, z: FloatArray) ->
     reach = int(spread * bottom) + 2
     outline = np.pad(silhouette.alpha[:bottom], ((reach, 0), (reach, reach)))
     radii = spread * np.arange(len(outline), 0, -1, dtype=np.float64)
-    blurred = lens.row_blur(outline[..., None], radii)[..., 0]
+    blurred = lens.row_blur(outline[..., None], radii, check)[..., 0]
     # ground point = side · across, squashed in depth like the footprint, − reach of the shadow · towards
     basis = np.array(((across[0], -towards[0]), (across[1] * _FOOTPRINT_DEPTH, -towards[1])))
     solve = np.linalg.inv(basis).astype(np.float32)

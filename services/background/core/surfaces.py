@@ -69,8 +69,8 @@ def marble(patch: Patch, kit: NoiseKit) -> Texture:
     rough = patch.noise(kit.cloud, (0.5, 0.5), 0.3)
     bent = patch.turned(32.0).warped(0.07 * warp_x + 0.004 * rough, 0.07 * warp_z)
     presence = smoothstep(-0.6, 1.2, patch.noise(kit.smooth, (3.3, 3.3), 0.81))
-    major = _vein(bent.noise(kit.smooth, (9.3, 4.5), 0.2), 0.035 + 0.10 * presence) * (0.25 + 0.75 * presence)
-    minor = _vein(bent.noise(kit.smooth, (3.9, 2.1), 0.71), 0.03) * presence
+    major = _vein(bent.noise(kit.smooth, (5.4, 2.2), 0.2), 0.045 + 0.12 * presence) * (0.25 + 0.75 * presence)
+    minor = _vein(bent.noise(kit.smooth, (2.6, 1.4), 0.71), 0.035) * presence
     haze = smoothstep(-0.5, 2.2, bent.noise(kit.smooth, (5.1, 2.4), 0.44) + 0.25 * rough)
     tone = np.clip(0.34 * haze + 0.62 * major + 0.35 * minor, 0.0, 1.0)
     albedo = mix(rgb(0.82, 0.81, 0.795), rgb(0.27, 0.265, 0.27), tone)

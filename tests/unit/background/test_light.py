@@ -51,8 +51,8 @@ def test_the_plate_shows_the_ground_that_the_light_and_albedo_predict(scene: Bui
     predicted = built.exposure * np.array(built.ground.albedo) * received / math.pi
     x, y = built.camera.project(np.zeros((1, 3)), 320, 180)[0].astype(int)
     seen = srgb_to_linear(built.plate[y - 15 :, x - 110 : x + 110]).mean(axis=(0, 1))
-    # the plate has gloss, texture and a film shoulder that the prediction has not
-    assert 0.6 < (seen @ lighting.LUMINANCE) / (predicted @ lighting.LUMINANCE) < 1.6
+    # the plate has gloss, texture, dappled shade and a film shoulder that the prediction has not
+    assert 0.5 < (seen @ lighting.LUMINANCE) / (predicted @ lighting.LUMINANCE) < 1.6
 
 
 @every_scene

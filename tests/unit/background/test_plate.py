@@ -21,7 +21,7 @@ every_scene = pytest.mark.parametrize("name", SPECS)
 
 
 def test_noise_is_normal_repeatable_and_averages_away_with_distance() -> None:
-    field, again = (NoiseField(np.random.default_rng(3), 1.0) for _ in range(2))
+    field, again = (NoiseField(np.random.default_rng(3), 1.0, 1.0, 512.0) for _ in range(2))
     u, v = (axis.astype(np.float32) for axis in np.meshgrid(np.arange(512) / 512, np.arange(512) / 512))
     fine = field.sample(u, v, 1 / 1024)
     assert np.array_equal(fine, again.sample(u, v, 1 / 1024))
