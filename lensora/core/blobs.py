@@ -7,10 +7,12 @@ its prefix.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -38,15 +40,26 @@ def file_url(path: Path) -> str:
     return "file://" + quote(str(path))
 
 
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Turn what the disk refuses into an error that callers may see."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceExhausted(f"the blob store took no more bytes: {error.strerror}", reason="BLOB_WRITE") from error
+
+
 def _write_atomically(path: Path, data: bytes) -> None:
     """Write so that a reader sees all of the file or none of it."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ResourceExhausted(f"the blob store took no more bytes: {error.strerror}", reason="BLOB_WRITE") from error
+    part = path.with_name(f".{secrets.token_hex(16)}.part")
+    with _writing():
+        try:
+            part.write_bytes(data)
+            part.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +104,11 @@ class BlobAccess:
 
     def _path(self, url: str, field: str) -> Path:
         root = Path(unquote(urlsplit(self.prefix).path)).resolve()
-        parts = urlsplit(url)
-        path = Path(unquote(parts.path)).resolve()
+        try:
+            parts = urlsplit(url)
+            path = Path(unquote(parts.path)).resolve()
+        except (ValueError, RuntimeError) as error:  # no URL, a null byte; links in a circle
+            raise InvalidArgument.of(f"{field}.url", "is no file URL", reason="BLOB_PREFIX") from error
         if parts.scheme != "file" or parts.netloc or not path.is_relative_to(root) or path == root:
             raise InvalidArgument.of(
                 f"{field}.url", "lies outside the blob prefix of this service", reason="BLOB_PREFIX"
@@ -116,7 +132,8 @@ class FolderStore:
         sha256 = sha256_hex(data)
         path = self._path(account, sha256)
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with _writing():
+                path.parent.mkdir(parents=True, exist_ok=True)
             _write_atomically(path, data)
         return sha256
 
@@ -142,7 +159,8 @@ class FolderStore:
     def new_target(self) -> str:
         """A fresh URL in the staging area for a service to write one result to."""
         staging = self.root / ".staging"
-        staging.mkdir(parents=True, exist_ok=True)
+        with _writing():
+            staging.mkdir(parents=True, exist_ok=True)
         return file_url(staging.resolve() / secrets.token_hex(16))
 
     def stage(self, target: str, data: bytes) -> None:
@@ -166,8 +184,9 @@ class FolderStore:
             staged.unlink()
             raise Internal("a stage wrote other bytes than it announced", reason="BLOB_DIGEST")
         path = self._path(account, sha256)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged.replace(path)
+        with _writing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staged.replace(path)
 
     def discard(self, target: str) -> None:
         """Remove what may have been written to a target that is no longer wanted."""
