@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import tempfile
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ class FilmWriter:
         self._size = (width, height)
         self._queue: queue.Queue[Planes | None] = queue.Queue(_QUEUED)
         self._ended = False
+        self._broken = threading.Event()
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="film")
         self._film = self._encoder.submit(self._encode)
 
@@ -66,21 +68,25 @@ class FilmWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._queue.put(None)
-        self._encoder.shutdown()
+        self._close()
 
     def add(self, planes: Planes) -> None:
         """Queue the next frame; waits while the encoder is behind.
 
         Raises whatever made the encoder fail.
         """
-        if self._film.done():
+        if self._broken.is_set():
+            self._close()
             self._film.result()
         self._queue.put(planes)
 
     def result(self) -> bytes:
         """The whole file, once the writer is closed; raises whatever made the encoder fail."""
         return self._film.result()
+
+    def _close(self) -> None:
+        self._queue.put(None)
+        self._encoder.shutdown()
 
     def _frames(self) -> Iterator[Planes]:
         while not self._ended:
@@ -97,9 +103,11 @@ class FilmWriter:
                 path = Path(folder) / "film.mp4"
                 self._write(path)
                 return path.read_bytes()
-        finally:
-            for _ in self._frames():  # after a failure: or add() would wait for room for ever
+        except BaseException:
+            self._broken.set()
+            for _ in self._frames():  # or add() would wait for room for ever
                 pass
+            raise
 
     def _write(self, path: Path) -> None:
         with av.open(

@@ -27,7 +27,7 @@ TILES, COLUMNS = 32, 8
 TILE_SIDE = 256
 """Texels along a side of the ground textures."""
 
-AMBIENT_ATLASES = 8
+AMBIENT_ATLASES = 4
 """The sky is sampled in this many times ``TILES`` directions: one alone then stays below a step of 8 bits."""
 
 LONGEST_SHADOW = 3.0

@@ -12,7 +12,7 @@ uniform sampler2D environment;
 out vec4 radiance;
 
 const float PI = 3.14159265;
-const int SAMPLES = 48;
+const int SAMPLES = 24;
 
 vec2 equirectangular(vec3 direction) {
     return vec2(0.5 + atan(direction.x, -direction.z) / (2.0 * PI), acos(clamp(direction.y, -1.0, 1.0)) / PI);
