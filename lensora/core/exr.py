@@ -33,7 +33,11 @@ def decode_exr(data: bytes, field: str) -> NDArray[np.float32]:
         InvalidArgument: ``field`` is not such a picture.
     """
     try:
-        corner, opposite = OpenEXR.File(io.BytesIO(data), header_only=True).header()["dataWindow"]
+        parts = OpenEXR.File(io.BytesIO(data), header_only=True).parts
+        header = parts[0].header
+        if len(parts) != 1 or sorted(channel.name for channel in header["channels"]) != ["B", "G", "R"]:
+            raise ValueError("other parts or channels, which would be unpacked too")
+        corner, opposite = header["dataWindow"]
         width, height = (int(side) for side in np.asarray(opposite) - np.asarray(corner) + 1)
         if not 1 <= height <= MAX_HEIGHT or width != 2 * height:
             raise InvalidArgument.of(field, f"2h x h pixels with h at most {MAX_HEIGHT}, not {width} x {height}")

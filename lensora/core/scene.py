@@ -37,12 +37,12 @@ class Camera:
         _finite("camera.target", self.target)
         if not 1.0 < self.vertical_fov_degrees < 120.0:
             raise ValueError(f"camera.vertical_fov_degrees: 1 to 120 expected, not {self.vertical_fov_degrees}")
-        if math.dist(self.position, self.target) < 1e-6:
-            raise ValueError("camera.target: must differ from camera.position")
+        if math.hypot(self.position[0] - self.target[0], self.position[2] - self.target[2]) < 1e-6:
+            raise ValueError("camera.target: expected neither at camera.position nor straight above or below it")
 
     def view_matrix(self) -> NDArray[np.float64]:
         """(4, 4) float64, world to eye; the eye looks along its −Z, its +Y is up."""
-        position = np.array(self.position)
+        position = np.array(self.position, dtype=np.float64)
         forward = np.array(self.target) - position
         forward /= np.linalg.norm(forward)
         right = np.cross(forward, (0.0, 1.0, 0.0))
@@ -130,11 +130,17 @@ class Scene:
         shape = self.environment.shape
         if self.environment.dtype != np.float32 or len(shape) != 3 or shape[2] != 3 or shape[1] != 2 * shape[0]:
             raise ValueError(f"environment: (h, 2h, 3) float32 expected, not {shape} {self.environment.dtype}")
-        _finite("key_light.direction", self.key_light.direction)
-        _finite("ground.albedo", self.ground.albedo)
-        if abs(math.hypot(*self.key_light.direction) - 1.0) > 1e-3:
-            raise ValueError("key_light.direction: a unit vector expected")
-        if not (self.subject_height > 0 and self.subject_width > 0 and self.focus_distance > 0 and self.exposure > 0):
+        key, ground = self.key_light, self.ground
+        _finite("key_light.direction", key.direction)
+        if abs(math.hypot(*key.direction) - 1.0) > 1e-3 or key.direction[1] <= 0:
+            raise ValueError("key_light.direction: a unit vector with y > 0 expected")
+        _finite("key_light.irradiance", key.irradiance)
+        if min(key.irradiance) < 0 or not 0 <= key.angular_radius_degrees < 90:
+            raise ValueError("key_light: irradiance of 0 or more and an angular radius of 0 to 90 degrees expected")
+        if not all(0 <= value <= 1 for value in (*ground.albedo, ground.roughness)):
+            raise ValueError("ground: albedo and roughness from 0 to 1 expected")
+        sizes = (self.subject_height, self.subject_width, self.focus_distance, self.exposure)
+        if not all(0 < size < math.inf for size in sizes):
             raise ValueError("subject_height, subject_width, focus_distance and exposure must be positive")
 
     def subject_scale(self, width: float, height: float) -> float:
