@@ -8,14 +8,14 @@ STAMP := $(VENV)/.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system demo up test check format protos lock bench clean
+.PHONY: help setup setup-dev system photos demo up test check format protos lock bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: system $(STAMP)-run ## all that running needs: system libraries, .venv, models
 
-setup-dev: setup $(STAMP)-dev tests/tools/node_modules ## all that testing needs on top
+setup-dev: setup photos $(STAMP)-dev tests/tools/node_modules ## all that testing needs on top
 
 system:
 	@./scripts/system.sh
@@ -36,8 +36,11 @@ tests/tools/node_modules: tests/tools/package-lock.json
 	cd tests/tools && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
-demo: setup ## make the four files from a real photo
-	$(BIN)/lensora make "$$($(BIN)/python -c 'from lensora.core import models; print(models.path("demo-photo"))')" \
+photos:
+	@./scripts/photos.sh
+
+demo: setup photos ## make the four files from a real photo
+	$(BIN)/lensora make .cache/photos/air-balloon.png \
 		--background "on a marble countertop with soft natural light" --out out/demo $(ARGS)
 
 up: setup ## run the five services and the gateway until stopped

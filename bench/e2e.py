@@ -17,7 +17,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import skimage
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +24,6 @@ from bench.machine import machine
 from bench.memory import Watch
 from cli import make, supervisor
 from cli.studio import Studio
-from lensora.core import models
 
 PROMPT = "on a marble countertop with soft natural light"
 INIT_CALLS = 20
@@ -33,8 +31,8 @@ READY_RUNS = 3
 
 
 def photos() -> list[Path]:
-    """The two photographs that come with the packages."""
-    return [models.path("demo-photo"), Path(skimage.__file__).parent / "data/coffee.png"]
+    """The photographs that `make setup-dev` fetches."""
+    return sorted((Path(__file__).parents[1] / ".cache/photos").glob("*.png"))
 
 
 async def ready_seconds() -> float:

@@ -28,6 +28,9 @@ _RESTART_SECONDS = 0.5
 _START_TRIES = 3
 _READY_SECONDS = 60.0
 
+_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
+"""Six processes share the cores: BLAS threads that wait for each other by spinning cost more than they bring."""
+
 _log = structlog.get_logger()
 
 
@@ -172,7 +175,7 @@ def _members(home: Path, listen: str) -> dict[str, _Member]:
             own |= {f"GATEWAY_{service.upper()}_TARGET": addresses[service] for service in SERVICES}
         else:
             own[f"{prefix}_BLOB_PREFIX"] = file_url(blobs) + "/"
-        members[name] = _Member(name, address, {**os.environ, **own}, logs / f"{name}.log")
+        members[name] = _Member(name, address, {**_THREADS, **os.environ, **own}, logs / f"{name}.log")
     return members
 
 

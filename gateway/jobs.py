@@ -22,7 +22,7 @@ from gateway.model import (
     Step,
     StoredBlob,
 )
-from gateway.options import MAX_UPLOAD_BYTES, JobOptions, SessionOptions
+from gateway.options import JobOptions, SessionOptions
 from gateway.progress import Hub, Journal, follow
 from gateway.settings import Settings
 from gateway.stages import Stages, Work
@@ -36,6 +36,7 @@ from lensora.core.errors import (
     NotFound,
     Unavailable,
 )
+from lensora.core.imaging import MAX_FILE_BYTES
 from lensora.detect.v1 import detect_pb2
 from lensora.runtime.convert import box_from_proto
 
@@ -81,8 +82,8 @@ class Studio:
         """
         image = bytearray()
         async for chunk in chunks:
-            if len(image) + len(chunk) > MAX_UPLOAD_BYTES:
-                raise InvalidArgument.of("image", f"at most {MAX_UPLOAD_BYTES:,} bytes", reason="IMAGE_TOO_LARGE")
+            if len(image) + len(chunk) > MAX_FILE_BYTES:
+                raise InvalidArgument.of("image", f"at most {MAX_FILE_BYTES:,} bytes", reason="IMAGE_TOO_LARGE")
             image += chunk
         work = Work(account, uuid.uuid4().hex, _ignore)
         result = (await self._stages.detect(work, bytes(image), options.max_objects)).result

@@ -10,9 +10,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from lensora.core.errors import FieldViolation, InvalidArgument
 
-MAX_UPLOAD_BYTES = 20_000_000
-"""The largest photo."""
-
 _INT64 = 2**63 - 1
 
 

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from lensora.core.errors import InvalidArgument
 
+MAX_FILE_BYTES = 20_000_000
+"""The largest picture file that anybody may send."""
+
 MAX_PIXELS = 50_000_000
 """The most pixels that any picture may decode to."""
 

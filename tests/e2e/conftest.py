@@ -13,9 +13,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import skimage
-
-from lensora.core import models
 
 LENSORA = Path(sys.executable).with_name("lensora")
 
@@ -66,8 +63,5 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     stop(running)
 
 
-PHOTOS = {
-    "demo": lambda: models.path("demo-photo"),
-    "coffee": lambda: Path(skimage.__file__).parent / "data/coffee.png",
-}
-"""Two real photographs, by whom the packages that bring them credit: see README."""
+PHOTOS = {name: Path(__file__).parents[2] / f".cache/photos/{name}.png" for name in ("air-balloon", "astronaut")}
+"""Two real photographs, which `make setup-dev` fetched."""

@@ -47,7 +47,7 @@ def make(photo: Path, folder: Path, *more: str) -> Made:
 @pytest.fixture(scope="module", params=PHOTOS)
 def made(request: pytest.FixtureRequest, system: System, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp(request.param)
-    return make(PHOTOS[request.param](), folder, "--server", system.address)
+    return make(PHOTOS[request.param], folder, "--server", system.address)
 
 
 def test_four_files_are_there(made: Made) -> None:

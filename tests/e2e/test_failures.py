@@ -33,7 +33,7 @@ async def studio(system: System) -> AsyncIterator[Studio]:
 
 async def new_job(studio: Studio, output: studio_pb2.OutputSpec, seed: int) -> studio_pb2.Job:
     """A job that shares no result with another seed's."""
-    session = await studio.create_session(PHOTOS["demo"]().read_bytes())
+    session = await studio.create_session(PHOTOS["air-balloon"].read_bytes())
     spec = studio_pb2.JobSpec(
         session_id=session.session_id,
         background=studio_pb2.Background(transparent=studio_pb2.TransparentBackground()),
@@ -97,7 +97,7 @@ async def test_a_cancel_stops_the_work_within_a_second(system: System, studio: S
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
-    command = [str(LENSORA), "make", str(PHOTOS["demo"]()), "--duration", "12", "--out", str(tmp_path / "out")]
+    command = [str(LENSORA), "make", str(PHOTOS["air-balloon"]), "--duration", "12", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     family: list[psutil.Process] = []
     deadline = time.monotonic() + 60
@@ -134,7 +134,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def bad_uploads() -> dict[str, tuple[bytes, str]]:
-    photo = PHOTOS["demo"]().read_bytes()
+    photo = PHOTOS["air-balloon"].read_bytes()
     return {
         "text": (b"just some words, and no picture at all\n" * 100, "IMAGE_WRONG_TYPE"),
         "truncated": (photo[: len(photo) // 2], "IMAGE_UNDECODABLE"),
@@ -145,7 +145,7 @@ def bad_uploads() -> dict[str, tuple[bytes, str]]:
 
 
 async def test_bad_uploads_are_refused_and_memory_stays_flat(system: System, studio: Studio) -> None:
-    await studio.create_session(PHOTOS["demo"]().read_bytes())  # all lazy parts are loaded
+    await studio.create_session(PHOTOS["air-balloon"].read_bytes())  # all lazy parts are loaded
     process = system.service("detect")
     before = process.memory_info().rss
     for name, (upload, reason) in bad_uploads().items():
@@ -170,7 +170,7 @@ async def test_bad_uploads_are_refused_and_memory_stays_flat(system: System, stu
     ],
 )
 async def test_bad_orders_name_the_field_and_the_rule(studio: Studio, change: dict[str, object], field: str) -> None:
-    session = await studio.create_session(PHOTOS["coffee"]().read_bytes())
+    session = await studio.create_session(PHOTOS["astronaut"].read_bytes())
     values: dict[str, object] = {
         "session_id": session.session_id,
         "background": studio_pb2.Background(prompt="a table"),

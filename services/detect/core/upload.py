@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lensora.core.errors import InvalidArgument
-from lensora.core.imaging import MAX_PIXELS
+from lensora.core.imaging import MAX_FILE_BYTES, MAX_PIXELS
 
 Kind = Literal["JPEG", "PNG", "WebP"]
-
-MAX_BYTES = 20 * 1024 * 1024
-"""The longest upload."""
 
 MIN_SIDE = 32
 """Pixels; a picture with a shorter side shows too little to cut out."""
@@ -83,9 +80,9 @@ def inspect(data: bytes) -> Upload:
     """
     if not data:
         raise refuse(f"the file is empty; {ACCEPTED}", "IMAGE_EMPTY")
-    if len(data) > MAX_BYTES:
+    if len(data) > MAX_FILE_BYTES:
         raise refuse(
-            f"the file has {len(data) / 2**20:.1f} MB; at most {MAX_BYTES // 2**20} MB are accepted", "IMAGE_TOO_LARGE"
+            f"the file has {len(data) / 1e6:.1f} MB; at most {MAX_FILE_BYTES // 10**6} MB are accepted", "IMAGE_TOO_LARGE"
         )
     kind = _sniff(data)
     sizes = {"JPEG": _jpeg_size, "PNG": _png_size, "WebP": _webp_size}[kind](data)

@@ -199,7 +199,7 @@ def jpeg_of_scans(scans: int) -> bytes:
     ("data", "reason", "says"),
     [
         (b"", "IMAGE_EMPTY", "JPEG, PNG and WebP"),
-        (b"\xff\xd8\xff" + bytes(upload.MAX_BYTES), "IMAGE_TOO_LARGE", "at most 20 MB"),
+        (b"\xff\xd8\xff" + bytes(MAX_FILE_BYTES), "IMAGE_TOO_LARGE", "at most 20 MB"),
         (saved(corners(), "GIF"), "IMAGE_WRONG_TYPE", "a GIF; JPEG, PNG and WebP"),
         (saved(corners(), "TIFF"), "IMAGE_WRONG_TYPE", "a TIFF"),
         (saved(corners(), "BMP"), "IMAGE_WRONG_TYPE", "a BMP"),
@@ -233,6 +233,7 @@ BOMB = """
 import resource, sys
 from lensora.core.engines import NullContext
 from lensora.core.errors import InvalidArgument
+from lensora.core.imaging import MAX_FILE_BYTES
 from services.detect.core.decode import decode
 data = sys.stdin.buffer.read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
