@@ -81,9 +81,8 @@ def inspect(data: bytes) -> Upload:
     if not data:
         raise refuse(f"the file is empty; {ACCEPTED}", "IMAGE_EMPTY")
     if len(data) > MAX_FILE_BYTES:
-        raise refuse(
-            f"the file has {len(data) / 1e6:.1f} MB; at most {MAX_FILE_BYTES // 10**6} MB are accepted", "IMAGE_TOO_LARGE"
-        )
+        megabytes = f"{len(data) / 1e6:.1f} MB; at most {MAX_FILE_BYTES // 10**6} MB"
+        raise refuse(f"the file has {megabytes} are accepted", "IMAGE_TOO_LARGE")
     kind = _sniff(data)
     sizes = {"JPEG": _jpeg_size, "PNG": _png_size, "WebP": _webp_size}[kind](data)
     if sizes is None or 0 in sizes:

@@ -59,10 +59,10 @@ def find_ends(
     top = len(radii) - rim.row if rim else float(first)
     if foot and rim and _same_camera(foot, rim):
         return Ends(math.asin((foot.flattening + rim.flattening) / 2), foot.row, top, lid=True)
-    if foot:
-        return Ends(math.asin(foot.flattening), foot.row, float(first), lid=False)
     if rim and rim_contrast(grey, rim, top, column) >= MIN_RIM_CONTRAST:
         return Ends(math.asin(rim.flattening), _hidden_foot_row(radii, rim.flattening), top, lid=True)
+    if foot:
+        return Ends(math.asin(foot.flattening), foot.row, float(first), lid=False)
     blunt = bool(radii[first] > FOOT_SHARE * radii.max())
     return Ends(0.0, _cut_row(radii, first, last), float(first), lid=blunt)
 

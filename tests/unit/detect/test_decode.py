@@ -18,6 +18,7 @@ from PIL import Image, ImageFile
 
 from lensora.core.engines import NullContext
 from lensora.core.errors import Cancelled, InvalidArgument
+from lensora.core.imaging import MAX_FILE_BYTES
 from services.detect.core import upload
 from services.detect.core.decode import NEUTRAL, decode
 

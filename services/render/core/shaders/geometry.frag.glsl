@@ -6,10 +6,10 @@
 // out  base       square root of the linear base colour (8 bits suffice then); roughness
 //      facing     unit shading normal, scene's frame; metalness
 
-in vec3 world_normal;
-in vec4 world_tangent;
-in vec2 texture_uv;
-in vec3 vertex_color;
+centroid in vec3 world_normal;
+centroid in vec4 world_tangent;
+centroid in vec2 texture_uv;
+centroid in vec3 vertex_color;
 
 uniform sampler2D base_color_map;
 uniform sampler2D metallic_roughness_map;

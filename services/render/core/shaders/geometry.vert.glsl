@@ -12,10 +12,11 @@ in vec3 color;
 uniform mat4 model;   // mesh frame to scene: uniform scale, turn, shift
 uniform mat4 camera;  // scene to clip space of the subject's rectangle, y down
 
-out vec3 world_normal;
-out vec4 world_tangent;
-out vec2 texture_uv;
-out vec3 vertex_color;
+// centroid: a sample at the silhouette must not look past the edge of its triangle
+centroid out vec3 world_normal;
+centroid out vec4 world_tangent;
+centroid out vec2 texture_uv;
+centroid out vec3 vertex_color;
 
 void main() {
     vec4 world = model * vec4(position, 1.0);

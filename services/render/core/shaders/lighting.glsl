@@ -97,5 +97,7 @@ vec3 lit(vec4 material, vec4 normal, float z) {
     s.f0 = mix(vec3(0.04), color, normal.w);
     s.roughness = clamp(material.a, 0.045, 1.0);
     vec3 view = normalize(eye - s.position);
+    // interpolated and mapped normals may look away where the surface itself does not
+    s.normal = normalize(s.normal - view * min(dot(s.normal, view), 0.0));
     return clamp(exposure * (environment_light(s, view) + key_light(s, view) * key_visibility(s)), 0.0, 1.0);
 }
