@@ -15,16 +15,17 @@ import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
-from lensora.core.scene import Scene
+from lensora.core.scene import KeyLight, Scene
 from services.render.core.gpu import Gpu
 from services.render.core.lighting import Ambient, cosine_directions, disc_directions
 from services.render.core.placement import Placement
 from services.render.core.surface import Shape
+from services.render.core.view import Window
 
 TILES, COLUMNS = 32, 8
 """As in ``shaders/ground_atlas.glsl``."""
 
-TILE_SIDE = 256
+TILE_SIDE = 320
 """Texels along a side of the ground textures."""
 
 AMBIENT_ATLASES = 4
@@ -37,8 +38,7 @@ LONGEST_SHADOW = 3.0
 class GroundLight:
     """Makes, frame by frame, the texture of the share of light that the ground keeps.
 
-    ``texture`` is RGB, linear, 1 where nothing is blocked; it shows the square of ground ``window``: centre x, centre z
-    and half side in metres.
+    ``texture`` is RGB, linear, 1 where nothing is blocked; it shows ``window`` of the ground.
     """
 
     def __init__(self, gpu: Gpu, scene: Scene, ambient: Ambient, placement: Placement, occluder: Occluder) -> None:
@@ -46,16 +46,10 @@ class GroundLight:
         self._occluder = occluder
         self._ambient = ambient
         self._transfer_half = placement.radius + placement.height
-        key = np.asarray(scene.key_light.direction)
-        slope = key[[0, 2]] / max(key[1], 0.05)
-        length = float(np.linalg.norm(slope))
-        reach = min(length, LONGEST_SHADOW) * placement.height
-        center = -slope / max(length, 1e-6) * reach / 2
-        self.window = (float(center[0]), float(center[1]), self._transfer_half + reach / 2)
+        self.window = _window(scene.key_light, placement, self._transfer_half)
         self._disc = disc_directions(scene.key_light.direction, scene.key_light.angular_radius_degrees, TILES)
-        self._key = np.asarray(scene.key_light.irradiance) * max(float(key[1]), 0.0)
-        disc = placement.height * math.tan(math.radians(scene.key_light.angular_radius_degrees)) / max(key[1], 0.05)
-        self._blur = 2 * disc / math.sqrt(TILES) * TILE_SIDE / (2 * self.window[2])
+        self._key = np.asarray(scene.key_light.irradiance) * max(scene.key_light.direction[1], 0.0)
+        self._blur = 2 * _penumbra(scene.key_light, placement.height) / math.sqrt(TILES)
         self._hidden = gpu.mipmapped_canvas((TILE_SIDE, TILE_SIDE), components=2)
         self._target = gpu.mipmapped_canvas((TILE_SIDE, TILE_SIDE))
         self.texture = self._target.texture
@@ -73,7 +67,7 @@ class GroundLight:
         for part in range(AMBIENT_ATLASES):
             check()
             chosen = directions[part::AMBIENT_ATLASES]
-            atlas = self._occluder.draw(np.eye(4), (0.0, 0.0, self._transfer_half), chosen)
+            atlas = self._occluder.draw(np.eye(4), (0.0, 0.0, self._transfer_half, self._transfer_half), chosen)
             self._gpu.set("ground_transfer", blocked=atlas, directions=chosen, weight=math.pi / len(directions))
             context.enable(moderngl.BLEND)
             context.blend_func = moderngl.ONE, moderngl.ONE
@@ -122,9 +116,7 @@ class Occluder:
         # the R2 sequence (M. Roberts, 2018) spreads the sub-texel shifts evenly
         self._offsets = (np.stack([index * 0.7548776662, index * 0.5698402909], axis=1) % 1.0 - 0.5) / TILE_SIDE
 
-    def draw(
-        self, turn: NDArray[np.float64], window: tuple[float, float, float], directions: NDArray[np.float64]
-    ) -> moderngl.Texture:
+    def draw(self, turn: NDArray[np.float64], window: Window, directions: NDArray[np.float64]) -> moderngl.Texture:
         """The atlas for (``TILES``, 3) light directions; 1 where the turned subject blocks the ground of ``window``."""
         context = self._gpu.context
         self._target.framebuffer.clear()
@@ -145,6 +137,23 @@ class Occluder:
         return self._target.texture
 
 
+def _penumbra(light: KeyLight, height: float) -> float:
+    """Radius of the blur of the shadow of a point ``height`` metres up, metres."""
+    return height * math.tan(math.radians(light.angular_radius_degrees)) / max(light.direction[1], _LOWEST)
+
+
+def _window(light: KeyLight, placement: Placement, around: float) -> Window:
+    """The ground that holds the circle of ``around`` metres about the axis, and the key light's shadow."""
+    slope = np.array(light.direction)[[0, 2]] / max(light.direction[1], _LOWEST)
+    slope *= min(1.0, LONGEST_SHADOW / max(float(np.linalg.norm(slope)), 1e-6))
+    tip = -slope * placement.height
+    reach = placement.radius + _penumbra(light, placement.height)
+    low, high = np.minimum(-around, tip - reach), np.maximum(around, tip + reach)
+    center, half = (low + high) / 2, (high - low) / 2 * 1.05
+    return float(center[0]), float(center[1]), float(half[0]), float(half[1])
+
+
+_LOWEST = 0.05  # sine of the lowest light that is told from the horizon
 _CLIP_DISTANCE = 0x3000  # GL_CLIP_DISTANCE0
 
 

@@ -30,7 +30,7 @@ from services.render.core.simplify import simplified
 from services.render.core.surface import KeyShadow, Shape, Surface
 from services.render.core.view import around, camera_matrix, crop_matrix
 
-OCCLUDER_TRIANGLES = 1500
+OCCLUDER_TRIANGLES = 1000
 """Of the stand-in that casts the ground's shadow: its error stays within a texel of the ground's texture."""
 
 

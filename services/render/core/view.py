@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from lensora.core.scene import Camera
 
+Window = tuple[float, float, float, float]
+"""A rectangle of ground: centre x, centre z, half its width along x and along z, metres."""
+
 Rectangle = tuple[int, int, int, int]
 """Left, top, width and height in whole pixels, all even: chroma has half the pixels."""
 
@@ -60,10 +63,10 @@ def around(points: NDArray[np.float64], size: tuple[int, int], border: int) -> R
     return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
-def around_ground(camera: Camera, window: tuple[float, float, float], size: tuple[int, int]) -> Rectangle:
-    """The part that may show a square of ground (centre x, z, half side); all of it if that reaches the camera."""
-    x, z, half = window
-    corners = np.array([(x + i * half, 0.0, z + j * half) for i in (-1, 1) for j in (-1, 1)])
+def around_ground(camera: Camera, window: Window, size: tuple[int, int]) -> Rectangle:
+    """The part that may show ``window`` of the ground; all of the picture if that reaches the camera."""
+    x, z, half_x, half_z = window
+    corners = np.array([(x + i * half_x, 0.0, z + j * half_z) for i in (-1, 1) for j in (-1, 1)])
     view = camera.view_matrix()
     if (corners @ view[2, :3] + view[2, 3] > -1e-2).any():
         return 0, 0, *size

@@ -10,7 +10,7 @@ uniform sampler2D subject;
 uniform sampler2D ground;
 uniform vec2 subject_corner;     // pixel of the picture at the subject texture's corner
 uniform mat3 pixel_to_ground;    // homogeneous pixel to (x, z, 1) * depth; depth > 0 in front of the camera
-uniform vec3 window;             // of the ground texture: centre x, centre z, half side, metres
+uniform vec4 window;             // of the ground texture: centre x, z and half sides, metres
 out vec4 picture;
 
 vec3 encode_srgb(vec3 linear) {  // IEC 61966-2-1
@@ -20,7 +20,7 @@ vec3 encode_srgb(vec3 linear) {  // IEC 61966-2-1
 void main() {
     vec3 color = texelFetch(plate, ivec2(gl_FragCoord.xy), 0).rgb;
     vec3 place = pixel_to_ground * vec3(gl_FragCoord.xy, 1.0);
-    vec2 inside = (place.xy / place.z - window.xy) / window.z;
+    vec2 inside = (place.xy / place.z - window.xy) / window.zw;
     if (place.z > 0.0 && max(abs(inside.x), abs(inside.y)) < 1.0) {
         color *= textureLod(ground, inside * 0.5 + 0.5, 0.0).rgb;
     }

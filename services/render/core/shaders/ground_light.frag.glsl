@@ -8,8 +8,8 @@ uniform sampler2D shadow;
 uniform sampler2D squares;
 uniform sampler2D products;
 uniform sampler2D linears;
-uniform vec3 window;             // of the ground drawn here: centre x, centre z, half side, metres
-uniform float blur;              // per height: distance between the shadows of neighbouring samples of the disc, texels
+uniform vec4 window;             // of the ground drawn here: centre x, z and half sides, metres
+uniform float blur;              // per height: distance between the shadows of neighbouring samples of the disc, metres
 uniform float transfer_half;     // half side of the ground that the moments cover, centred on the turn axis, metres
 uniform mat2 unturn;             // scene to subject's frame, x and z
 uniform vec4 ambient[9];         // radiance forms in the subject's frame, weights of the three textures, R then G then B
@@ -23,12 +23,13 @@ const int TAPS = 12;
 float key_hidden(vec2 uv) {
     vec2 around = textureLod(shadow, uv, 3.0).rg;
     float radius = blur * around.g / max(around.r, 1e-3);
-    float level = log2(max(radius * 0.5, 1.0));
+    vec2 reach = 0.5 * radius / window.zw;
+    float level = log2(max(0.5 * reach.x * float(textureSize(shadow, 0).x), 1.0));
     float hidden = 0.0;
     for (int i = 0; i < TAPS; i++) {
         float angle = 2.399963 * float(i);
-        vec2 offset = radius * sqrt((float(i) + 0.5) / float(TAPS)) * vec2(cos(angle), sin(angle));
-        hidden += textureLod(shadow, uv + offset / vec2(textureSize(shadow, 0)), level).r;
+        vec2 offset = reach * sqrt((float(i) + 0.5) / float(TAPS)) * vec2(cos(angle), sin(angle));
+        hidden += textureLod(shadow, uv + offset, level).r;
     }
     return hidden / float(TAPS);
 }
@@ -36,7 +37,7 @@ float key_hidden(vec2 uv) {
 void main() {
     vec2 uv = gl_FragCoord.xy / vec2(textureSize(shadow, 0));
     vec2 inside = uv * 2.0 - 1.0;
-    vec2 place = unturn * (window.xy + inside * window.z) / transfer_half;
+    vec2 place = unturn * (window.xy + inside * window.zw) / transfer_half;
     vec4 a = textureLod(squares, place * 0.5 + 0.5, 0.0);
     vec4 b = textureLod(products, place * 0.5 + 0.5, 0.0);
     vec4 c = textureLod(linears, place * 0.5 + 0.5, 0.0);
@@ -44,7 +45,7 @@ void main() {
     for (int i = 0; i < 3; i++) {
         lost[i] = dot(a, ambient[3 * i]) + dot(b, ambient[3 * i + 1]) + dot(c, ambient[3 * i + 2]);
     }
-    lost *= 1.0 - smoothstep(0.75, 1.0, length(place));
-    lost = max(lost, 0.0) + key * key_hidden(uv) * (1.0 - smoothstep(0.8, 1.0, max(abs(inside.x), abs(inside.y))));
+    lost *= 1.0 - smoothstep(0.6, 1.0, length(place));
+    lost = max(lost, 0.0) + key * key_hidden(uv) * (1.0 - smoothstep(0.9, 1.0, max(abs(inside.x), abs(inside.y))));
     share = vec4(clamp(1.0 - lost / total, 0.0, 1.0), 1.0);
 }

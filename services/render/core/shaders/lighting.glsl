@@ -10,7 +10,7 @@ uniform sampler2DShadow key_depth;
 uniform vec3 eye;                // metres
 uniform mat4 irradiance[3];      // quadratic forms of (normal, 1): red, green, blue
 uniform vec3 ground_radiance;    // that the open ground sends up
-uniform vec3 window;             // of the ground texture: centre x, centre z, half side, metres
+uniform vec4 window;             // of the ground texture: centre x, z and half sides, metres
 uniform vec3 key_direction;
 uniform vec3 key_irradiance;
 uniform float key_spread;        // what the light's angular radius adds to alpha
@@ -47,7 +47,7 @@ vec3 ambient_irradiance(vec3 normal) {
 vec3 ground_share(vec2 point, float radius) {
     vec2 size = vec2(textureSize(ground, 0));
     float level = log2(max(radius / window.z * size.x, 1.0));
-    return textureLod(ground, (point - window.xy) / window.z * 0.5 + 0.5, level).rgb;
+    return textureLod(ground, (point - window.xy) / window.zw * 0.5 + 0.5, level).rgb;
 }
 
 float key_visibility(Surface s) {

@@ -9,7 +9,7 @@
 in vec3 position;
 
 uniform mat4 model;              // mesh frame to scene, the turn included
-uniform vec3 window;             // centre x, centre z and half side of the square of ground that a tile shows, metres
+uniform vec4 window;             // the ground that a tile shows: centre x, z and half sides, metres
 uniform vec2 slopes[TILES];      // direction.xz / direction.y of the light behind each tile
 uniform vec2 offsets[TILES];     // sub-texel shifts, in tiles, so that the tiles' average is antialiased
 
@@ -20,7 +20,7 @@ void main() {
     vec3 world = (model * vec4(position, 1.0)).xyz;
     height = max(world.y, 0.0);
     vec2 ground = world.xz - slopes[gl_InstanceID] * height;
-    vec2 inside = (ground - window.xy) / window.z + 2.0 * offsets[gl_InstanceID];
+    vec2 inside = (ground - window.xy) / window.zw + 2.0 * offsets[gl_InstanceID];
     gl_ClipDistance[0] = 1.0 - inside.x;
     gl_ClipDistance[1] = 1.0 + inside.x;
     gl_ClipDistance[2] = 1.0 - inside.y;
