@@ -23,6 +23,7 @@ from lensora.core.errors import DeadlineExceeded, FailedPrecondition, Internal, 
 from lensora.runtime.process import die_with_parent
 from lensora.runtime.runners import EngineId, Progress, StopFlag
 from lensora.runtime.settings import ServiceSettings
+from lensora.runtime.telemetry import configure_logs
 
 _log = structlog.get_logger()
 _PAGE = 4096
@@ -48,10 +49,11 @@ class WorkerDied(LensoraError):
     default_reason = "WORKER_DIED"
 
 
-def _serve(connection: Connection, package: str, settings: WorkerSettings) -> None:
+def _serve(connection: Connection, service: str, package: str, settings: WorkerSettings) -> None:
     """The worker's main loop: one request at a time, until the pipe closes."""
     die_with_parent(signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    configure_logs(service, level=settings.log_level, log_format=settings.log_format)
     try:
         engine = engines.load(package, settings.engine, settings)
     except LensoraError as error:
@@ -76,22 +78,25 @@ def _serve(connection: Connection, package: str, settings: WorkerSettings) -> No
 class _Worker:
     """The parent's end of one worker process."""
 
-    def __init__(self, package: str, settings: WorkerSettings) -> None:
+    def __init__(self, service: str, package: str, settings: WorkerSettings) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, package, settings), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, service, package, settings), daemon=True)
         self._process.start()
         theirs.close()
         self._loop = asyncio.get_running_loop()
         self._messages: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         """Feed the event loop from the pipe; ends with the worker."""
         while True:
             try:
                 message = self._connection.recv()
-            except (EOFError, OSError):
+            except Exception as error:  # noqa: BLE001 - unpickling runs what the worker sent; whatever fails, tell
+                if not isinstance(error, EOFError | OSError):
+                    _log.error("worker message", exc_info=error)
                 message = ("died", None)
             try:
                 self._loop.call_soon_threadsafe(self._messages.put_nowait, message)
@@ -135,6 +140,7 @@ class _Worker:
     def kill(self) -> None:
         self._process.kill()
         self._process.join(1.0)
+        self._reader.join(1.0)  # it must not read from a file that was closed, and perhaps opened by another
         self._connection.close()
 
 
@@ -148,6 +154,7 @@ class ProcessRunner:
         self._worker: _Worker | None = None
         self._engine: EngineId | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._stopped = False
 
     @property
     def engine(self) -> EngineId:
@@ -158,9 +165,17 @@ class ProcessRunner:
 
     async def start(self) -> None:
         """See ``Runner``."""
-        worker = _Worker(self._package, self._settings)
+        worker = _Worker(self._service, self._package, self._settings)
         try:
             _, (name, version) = await worker.receive(self._settings.start_seconds)
+            if self._stopped:
+                raise Unavailable("the service is stopping", reason="STOPPING")
+        except (TimeoutError, WorkerDied) as error:
+            worker.kill()
+            raise Unavailable(
+                f"the {self._service} engine's process ended or took over {self._settings.start_seconds:g} s to load",
+                reason="ENGINE_NOT_LOADED",
+            ) from error
         except BaseException:
             worker.kill()
             raise
@@ -217,6 +232,8 @@ class ProcessRunner:
     async def _living_worker(self) -> _Worker:
         if self._starting is not None:
             await asyncio.shield(self._starting)
+        if self._stopped:
+            raise Unavailable("the service is stopping", reason="STOPPING")
         if self._worker is None or not self._worker.alive:
             await self.start()
         assert self._worker is not None  # noqa: S101 - start() sets it or raises
@@ -226,20 +243,23 @@ class ProcessRunner:
         """Kill the worker now; its successor loads in the background, so that the next run need not wait."""
         worker.kill()
         self._worker = None
-        self._starting = asyncio.create_task(self._restart())
+        if not self._stopped:
+            self._starting = asyncio.create_task(self._restart())
 
     async def _restart(self) -> None:
         try:
             await self.start()
-        except (LensoraError, TimeoutError) as error:
+        except LensoraError as error:
             _log.error("worker start", exc_info=error)  # the next run tries again, and raises what it meets
         finally:
             self._starting = None
 
     async def stop(self) -> None:
         """See ``Runner``."""
+        self._stopped = True
         if self._starting is not None:
             self._starting.cancel()
+            await asyncio.wait([self._starting])
         if self._worker is not None:
             self._worker.kill()
             self._worker = None
