@@ -17,6 +17,9 @@ from lensora.core.errors import FieldViolation, LensoraError
 
 DOMAIN = "lensora.studio"
 
+_MESSAGE, _DESCRIPTION, _VIOLATIONS = 400, 200, 5
+"""The most characters and fields that are sent: past 8 KiB of trailing metadata gRPC drops the whole status."""
+
 _TABLE: tuple[tuple[type[LensoraError], grpc.StatusCode, int], ...] = (
     (errors.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT, 422),
     (errors.NotFound, grpc.StatusCode.NOT_FOUND, 404),
@@ -50,8 +53,10 @@ def to_status(error: LensoraError) -> grpc.Status:
     ]
     if error.violations:
         violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=item.field, description=item.description)
-            for item in error.violations
+            error_details_pb2.BadRequest.FieldViolation(
+                field=item.field[:_DESCRIPTION], description=item.description[:_DESCRIPTION]
+            )
+            for item in error.violations[:_VIOLATIONS]
         ]
         details.append(error_details_pb2.BadRequest(field_violations=violations))
     if error.retry_after_s is not None:
@@ -64,7 +69,7 @@ def to_status(error: LensoraError) -> grpc.Status:
         holder.Pack(detail)
         packed.append(holder)
     code = code_pb2.Code.Value(grpc_code(error).name)
-    return rpc_status.to_status(status_pb2.Status(code=code, message=error.message, details=packed))
+    return rpc_status.to_status(status_pb2.Status(code=code, message=error.message[:_MESSAGE], details=packed))
 
 
 def from_rpc(error: grpc.RpcError) -> LensoraError:
