@@ -80,11 +80,15 @@ class Stage:
         remaining = context.time_remaining()
         deadline = None if remaining is None else time.monotonic() + remaining
         latest: list[progress_pb2.Progress] = []
+        furthest = 0.0
         news = asyncio.Event()
 
         def report(fraction: float, phase: str) -> None:
-            # only the newest report matters to a slow reader, but a change of phase must be seen
-            progress = progress_pb2.Progress(fraction=fraction, phase=phase)
+            # only the newest report matters to a slow reader, but a change of phase must be seen; a run that begins
+            # again after a crash does not fall back
+            nonlocal furthest
+            furthest = max(furthest, fraction)
+            progress = progress_pb2.Progress(fraction=furthest, phase=phase)
             if latest and latest[-1].phase == phase:
                 latest[-1] = progress
             else:
