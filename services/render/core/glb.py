@@ -24,8 +24,8 @@ from services.render.core.mesh import Mesh, Primitive, face_normals, tangent_fra
 
 MAX_BYTES = 128 * 1024 * 1024
 MAX_JSON_BYTES = 4 * 1024 * 1024
-MAX_TRIANGLES = 1_000_000
-MAX_VERTICES = 1_500_000
+MAX_TRIANGLES = 400_000
+MAX_VERTICES = 600_000
 MAX_NODES = 10_000
 MAX_PRIMITIVES = 500
 MAX_COORDINATE = 1e9

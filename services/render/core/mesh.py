@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+Triangles = tuple[NDArray[np.float32], NDArray[np.uint32]]
+"""Bare geometry: positions (n, 3) and corners (m, 3)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Texture:
@@ -77,7 +80,7 @@ class Mesh:
         """(n, 3) float64: the corners that triangles use, of all primitives."""
         return np.concatenate([part.positions[np.unique(part.indices)] for part in self.primitives]).astype(np.float64)
 
-    def merged(self) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    def merged(self) -> Triangles:
         """Positions (n, 3) and triangles (m, 3) of all primitives in one pair of arrays."""
         starts = np.cumsum([0, *(len(part.positions) for part in self.primitives)])
         indices = [part.indices + np.uint32(start) for part, start in zip(self.primitives, starts[:-1], strict=True)]
@@ -124,9 +127,7 @@ def tangent_frames(
     return np.column_stack([tangent, handedness]).astype(np.float32)
 
 
-def welded(
-    positions: NDArray[np.float32], indices: NDArray[np.uint32]
-) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+def welded(positions: NDArray[np.float32], indices: NDArray[np.uint32]) -> Triangles:
     """The same (m, 3) triangles with vertices at one place (to 2⁻²⁰ of the largest extent) made one."""
     extent = max(float(np.ptp(positions, axis=0).max()), 1e-30)
     cells = np.round((positions.astype(np.float64) - positions.min(axis=0)) * (2.0**20 / extent)).astype(np.int64)

@@ -1,4 +1,6 @@
-"""A coarse stand-in of a mesh for casting soft shadows: they are drawn many times a frame and blur what it loses."""
+"""A coarse stand-in of a mesh, for what would cost too much with all its triangles: the shadow on the ground is drawn
+many times a frame and blurs what the stand-in loses, and the oriented box takes a step for each face of the hull.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,10 @@ import fast_simplification
 import numpy as np
 from numpy.typing import NDArray
 
-from services.render.core.mesh import welded
+from services.render.core.mesh import Triangles, welded
 
 
-def simplified(
-    positions: NDArray[np.float32], indices: NDArray[np.uint32], triangles: int
-) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+def simplified(positions: NDArray[np.float32], indices: NDArray[np.uint32], triangles: int) -> Triangles:
     """About ``triangles`` triangles in the shape of the given ones.
 
     M. Garland and P. Heckbert, "Surface Simplification Using Quadric Error Metrics", SIGGRAPH 1997.

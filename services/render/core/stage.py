@@ -22,34 +22,34 @@ from services.render.core.gbuffer import GBuffer
 from services.render.core.gpu import Gpu
 from services.render.core.ground import GroundLight, Occluder
 from services.render.core.lighting import ambient_light
-from services.render.core.mesh import Mesh
+from services.render.core.mesh import Mesh, Triangles
 from services.render.core.orient import yaw_matrix
 from services.render.core.picture import Picture
 from services.render.core.placement import Placement
-from services.render.core.simplify import simplified
 from services.render.core.surface import KeyShadow, Shape, Surface
 from services.render.core.view import around, camera_matrix, crop_matrix
-
-OCCLUDER_TRIANGLES = 1000
-"""Of the stand-in that casts the ground's shadow: its error stays within a texel of the ground's texture."""
 
 
 class Stage:
     """A mesh placed in a scene, lit, ready to be turned and photographed."""
 
-    def __init__(self, gpu: Gpu, mesh: Mesh, scene: Scene, placement: Placement, check: Callable[[], None]) -> None:
-        """Upload everything and bake what does not change; ``check`` is called between the steps."""
+    def __init__(
+        self, gpu: Gpu, mesh: Mesh, coarse: Triangles, scene: Scene, placement: Placement, check: Callable[[], None]
+    ) -> None:
+        """Upload everything and bake what does not change; ``check`` is called between the steps.
+
+        ``coarse`` is a stand-in of ``mesh`` in few triangles that casts the shadow on the ground.
+        """
         self._gpu = gpu
         self._scene = scene
         self._placement = placement
         self._ambient = ambient_light(scene.environment)
         self._reflections = reflections(gpu, scene.environment)
         check()
-        positions, indices = mesh.merged()
-        coarse = Shape(gpu, *simplified(positions, indices, OCCLUDER_TRIANGLES))
-        self._ground = GroundLight(gpu, scene, self._ambient, placement, Occluder(gpu, placement, coarse))
+        occluder = Occluder(gpu, placement, Shape(gpu, *coarse))
+        self._ground = GroundLight(gpu, scene, self._ambient, placement, occluder)
         self._ground.bake(check)
-        self._shadow = KeyShadow(gpu, scene.key_light, placement, Shape(gpu, positions, indices))
+        self._shadow = KeyShadow(gpu, scene.key_light, placement, Shape(gpu, *mesh.merged()))
         self._surface = Surface(gpu, mesh)
         check()
         size = (scene.plate.shape[1], scene.plate.shape[0])

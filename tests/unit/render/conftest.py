@@ -28,8 +28,9 @@ from services.render.core.film import Planes
 from services.render.core.glb import load_glb
 from services.render.core.gpu import Gpu
 from services.render.core.placement import place
+from services.render.core.simplify import simplified
 from services.render.core.stage import Stage
-from services.render.engines.embedded import EmbeddedEngine, create
+from services.render.engines.embedded import COARSE_TRIANGLES, EmbeddedEngine, create
 from services.render.settings import Settings
 
 _GOLDEN = Path(__file__).parents[2] / "golden" / "render"
@@ -205,7 +206,8 @@ def photograph(gpu: Gpu) -> Photograph:
 
     def take(glb: bytes, scene: Scene, yaw: float = 0.0) -> NDArray[np.uint8]:
         mesh = load_glb(glb)
-        stage = Stage(gpu, mesh, scene, place(mesh.vertices(), scene, 0.0), lambda: None)
+        coarse = simplified(*mesh.merged(), COARSE_TRIANGLES)
+        stage = Stage(gpu, mesh, coarse, scene, place(mesh.vertices(), scene, 0.0), lambda: None)
         return to_rgb(stage.draw(yaw))
 
     return take
