@@ -40,3 +40,4 @@ async def wait_serving(channel: grpc.aio.Channel, seconds: float) -> None:
         raise Unavailable(f"not serving after {seconds:g} s", reason="NOT_SERVING") from error
     finally:
         call.cancel()
+    raise Unavailable("the health watch ended without an answer", reason="NOT_SERVING")
