@@ -69,7 +69,7 @@ def test_pixels_are_inside_and_at_least_one(box: Box, width: int, height: int) -
     assert left <= box.x1 * width + 1e-3 and right >= box.x2 * width - 1e-3
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.data(), st.integers(1, 4000))
 def test_whole_pixels_come_back_even_through_32_bit_floats(data: st.DataObject, side: int) -> None:
     left = data.draw(st.integers(0, side - 1))

@@ -105,7 +105,7 @@ def test_a_cut_out_needs_its_alpha() -> None:
         decode_png(PLAIN, "cutout", channels=4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(PLAIN) - 1), st.binary(min_size=1, max_size=8))
 def test_any_damage_is_either_refused_or_harmless(at: int, junk: bytes) -> None:
     try:
