@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
@@ -138,5 +140,8 @@ def _run(main: Coroutine[Any, Any, Any]) -> Any:
 
 def main() -> None:
     """Entry point of the ``lensora`` command."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))  # the terminal is for people
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR)
+    )  # the terminal is for people
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a server that says goodbye is no news
     app()
