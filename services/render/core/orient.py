@@ -21,6 +21,9 @@ FACE_DEGREES = 10.0
 DISTINCT_DEGREES = 30.0
 """Faces whose azimuths differ by at least this are two faces."""
 
+FLAT = 0.2
+"""Share of the upright surface that must face one way to be called a face; a cube's side has 0.25."""
+
 SIMILAR = 0.8
 """A face with this share of another's area is as good as it: within 20 %."""
 
@@ -29,28 +32,28 @@ def front_yaw_degrees(triangles: NDArray[np.floating]) -> float:
     """The yaw about +Y that turns the largest upright face square to +Z.
 
     0 where the photo's front, +Z, is within 20 % of the largest, or where two faces are within 20 % of one another:
-    then the photo knows best. A face and its opposite are one candidate, and the one nearer the photo's front wins.
+    then the photo knows best; 0 also where nothing is flat enough to be a face. A face and its opposite count as one,
+    and the one on the photo's side is turned to the front: the other side of a solid shows no more, and the photo has
+    not seen it.
 
     Args:
         triangles: (m, 3, 3) float, counter-clockwise seen from outside; Y up.
 
     Returns:
-        Degrees in [-180, 180].
+        Degrees in [-100, 100]: a face on the edge of the photo's side may lean a little past it.
     """
     azimuths, areas = _upright(triangles)
     if not areas.sum() > 0:
         return 0.0
     faces = _faces(azimuths, areas)
-    if faces[0] >= SIMILAR * faces.max():
+    if faces.max() < FLAT * areas.sum() or faces[0] >= SIMILAR * faces.max():
         return 0.0
     pairs = np.maximum(faces[:180], faces[180:])
     best = int(pairs.argmax())
     apart = np.abs((np.arange(180) - best + 90) % 180 - 90)
     if pairs[apart >= DISTINCT_DEGREES].max() >= SIMILAR * pairs[best]:
         return 0.0
-    near, far = (best, best + 180) if best <= 90 else (best + 180, best)
-    chosen = near if faces[near] >= SIMILAR * faces[far] else far
-    return -_mean_azimuth(azimuths, areas, chosen)
+    return -_mean_azimuth(azimuths, areas, best if best <= 90 else best - 180)
 
 
 def yaw_matrix(degrees: float) -> NDArray[np.float64]:
@@ -79,8 +82,7 @@ def _faces(azimuths: NDArray[np.float64], areas: NDArray[np.float64]) -> NDArray
 
 
 def _mean_azimuth(azimuths: NDArray[np.float64], areas: NDArray[np.float64], near: int) -> float:
-    """Area-weighted mean of the azimuths of the face at ``near``, in [-180, 180]."""
-    offset = (azimuths - near + 180) % 360 - 180
+    """Area-weighted mean azimuth of the face at ``near``, its opposite side turned round to it."""
+    offset = (azimuths - near + 90) % 180 - 90
     within = np.abs(offset) <= FACE_DEGREES
-    mean = near + float(np.average(offset[within], weights=areas[within]))
-    return (mean + 180) % 360 - 180
+    return near + float(np.average(offset[within], weights=areas[within]))

@@ -5,6 +5,8 @@ Runs on any OpenGL 4.5 that EGL offers without a display: a GPU, or Mesa's softw
 
 from __future__ import annotations
 
+import os
+
 from lensora.core.engines import Context
 from lensora.core.errors import InvalidArgument, Unimplemented
 from lensora.core.geometry import thin_axis_ratio
@@ -26,8 +28,9 @@ COARSE_TRIANGLES = 1000
 """Of the stand-in that casts the ground's shadow: its error stays within a texel of the ground's texture."""
 
 
-def create(settings: Settings) -> EmbeddedEngine:  # noqa: ARG001 - render has no settings of its own
+def create(settings: Settings) -> EmbeddedEngine:
     """Make the OpenGL context and compile the shaders; call ``run`` on the same thread."""
+    os.environ["LP_NUM_THREADS"] = str(settings.engine_threads)  # Mesa's software rasteriser asks nowhere else
     return EmbeddedEngine()
 
 

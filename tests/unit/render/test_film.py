@@ -56,7 +56,7 @@ def test_the_turntable_shows_the_front_first_and_the_back_half_way(kit: SimpleNa
 def test_the_loop_closes(kit: SimpleNamespace, engine: EmbeddedEngine) -> None:
     """The step from the last frame to the first is like any other."""
     ball = kit.make_glb(kit.box(1, 1, 1))
-    request = RenderRequest(ball, kit.make_scene(), width=256, height=256, duration_s=2.0)
+    request = RenderRequest(ball, kit.make_scene(), width=256, height=256, duration_s=1.0)
     frames = [frame.astype(int) for frame in kit.decode_film(engine.run(request, NullContext()).video)]
     steps = [np.abs(one - other).mean() for one, other in zip(frames, [*frames[1:], frames[0]], strict=True)]
     assert min(steps) > 0

@@ -41,5 +41,22 @@ def test_round_things_and_lids_stay(kit: SimpleNamespace) -> None:
     assert front_yaw_degrees(np.array([[[0, 0, 0], [0, 0, 1], [1, 0, 0]]], float)) == 0.0
 
 
+def test_what_is_nowhere_flat_keeps_the_photos_view(kit: SimpleNamespace) -> None:
+    """A lens-shaped body has most area where it is widest, but no face."""
+    ball = kit.sphere({})
+    lens = ball.positions * (1.0, 1.0, 0.4) @ yaw_matrix(30)[:3, :3].T
+    assert front_yaw_degrees(lens[ball.indices]) == 0.0
+
+
+def test_the_unseen_back_never_becomes_the_front() -> None:
+    """A wedge whose back alone is upright and large stays with its sloping front to the camera."""
+    outline = np.array([(0, -1), (1, -1), (0, 1)])  # y, z: upright at the back, sloping in front
+    left, right = (np.column_stack([np.full(3, x), outline]) for x in (-2.0, 2.0))
+    a, b, c = range(3)
+    corners = np.concatenate([left, right])
+    sides = [(a, c, b), (a + 3, b + 3, c + 3), (a, b, b + 3), (a, b + 3, a + 3), (b, c, c + 3), (b, c + 3, b + 3)]
+    assert abs(front_yaw_degrees(corners[np.array(sides)])) == 0.0
+
+
 def test_a_yaw_is_a_turn_from_z_towards_x() -> None:
     np.testing.assert_allclose(yaw_matrix(90) @ (0, 0, 1, 1), (1, 0, 0, 1), atol=1e-12)
