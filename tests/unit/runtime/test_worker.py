@@ -190,6 +190,44 @@ async def test_a_message_that_cannot_be_read_is_no_stall(runner: ProcessRunner) 
     assert await run(runner, "echo", 1) == 1
 
 
+async def test_a_storm_of_cancels_leaves_one_worker_that_works(runner: ProcessRunner) -> None:
+    for number in range(6):
+        task = asyncio.create_task(runner.run(("loop", "storm"), lambda *_: None, None))
+        await asyncio.sleep(0.03 * number)  # before, while and after a worker loads
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        assert task.cancelled()
+    assert await run(runner, "echo", "calm") == "calm"
+    await until(lambda: len(workers()) == 1)
+
+
+async def test_a_successor_that_does_not_load_is_told_to_the_next_run_and_then_mended(
+    runner: ProcessRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "_settings", settings(engine="unloadable"))
+        stuck = asyncio.Event()
+        task = asyncio.create_task(runner.run(("stuck",), lambda *_: stuck.set(), None))
+        await asyncio.wait_for(stuck.wait(), 5)
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        with pytest.raises(Unavailable) as unloaded:
+            await run(runner, "echo", 1)
+        assert unloaded.value.reason == "ENGINE_NOT_LOADED"
+    assert await run(runner, "echo", 1) == 1
+
+
+async def test_a_stop_while_loading_leaves_nothing() -> None:
+    before = set(workers())
+    runner = ProcessRunner("toy", settings(), PACKAGE)
+    starting = asyncio.create_task(runner.start())
+    await until(lambda: set(workers()) - before)
+    await runner.stop()
+    with pytest.raises(Unavailable, match="stopping"):
+        await asyncio.wait_for(starting, 5)
+    assert set(workers()) == before
+
+
 async def test_a_stop_ends_a_run_and_brings_up_no_successor() -> None:
     before = set(workers())
     runner = ProcessRunner("toy", settings(), PACKAGE)

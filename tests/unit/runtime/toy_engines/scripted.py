@@ -130,7 +130,6 @@ class Scripted:
         events["babbling"].set()
         for number in range(rounds):
             context.progress(0.5, f"{number} " + "x" * 4000)
-        context.progress(0.9, "quiet")
         while True:
             context.check()
             time.sleep(0.005)
