@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.mesh3d.core.rim import RimEllipse, fit_rim, lower_edge, rim_contrast
+from services.mesh3d.core.rim import (
+    MAX_FOOT_FLATTENING,
+    MAX_RIM_FLATTENING,
+    RimEllipse,
+    fit_rim,
+    lower_edge,
+    rim_contrast,
+)
 
 FOOT_CUT = 0.03
 """Most of the height that is cut from a round bottom seen level so that the solid stands."""
@@ -19,6 +26,10 @@ FOOT_SHARE = 0.3
 MIN_RIM_CONTRAST = 1.6
 """Strength of the picture's edges along a rim's near half over that beside it, from which there is an opening. Bowls
 and cups measure 2 and more, domes about 1."""
+
+MIN_WALL = 0.1
+"""Least distance from rim to foot in the picture, as a share of the rim's radius: with less, the outline is a plain
+ellipse, which may be a ball's as well as a plate's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +63,19 @@ def find_ends(
     rows = np.flatnonzero(radii > 0)
     first, last = int(rows[0]), int(rows[-1])
     quarter = max((last - first) // 4, 1)
-    foot = fit_rim(lower_edge(body, column), radii, float(radii[last - quarter : last + 1].max()))
+    widest = float(radii[last - quarter : last + 1].max())
+    foot = fit_rim(lower_edge(body, column), radii, widest, MAX_FOOT_FLATTENING)
     if foot is not None and foot.row - first < foot.half_height:
         foot = None
-    rim = fit_rim(lower_edge(body[::-1], column), radii[::-1], float(radii[first : first + quarter].max()))
+    widest = float(radii[first : first + quarter].max())
+    rim = fit_rim(lower_edge(body[::-1], column), radii[::-1], widest, MAX_RIM_FLATTENING)
     top = len(radii) - rim.row if rim else float(first)
-    if foot and rim and _same_camera(foot, rim):
+    if foot and rim and _same_camera(foot, rim) and foot.row - top >= MIN_WALL * rim.half_width:
         return Ends(math.asin((foot.flattening + rim.flattening) / 2), foot.row, top, lid=True)
     if rim and rim_contrast(grey, rim, top, column) >= MIN_RIM_CONTRAST:
-        return Ends(math.asin(rim.flattening), _hidden_foot_row(radii, rim.flattening), top, lid=True)
+        hidden = _hidden_foot_row(radii, rim.flattening)
+        if hidden - top >= MIN_WALL * rim.half_width:
+            return Ends(math.asin(rim.flattening), hidden, top, lid=True)
     if foot:
         return Ends(math.asin(foot.flattening), foot.row, float(first), lid=False)
     blunt = bool(radii[first] > FOOT_SHARE * radii.max())

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from services.mesh3d.core.appendage import Appendage, fit_appendage
 from services.mesh3d.core.ends import Ends, find_ends, inscribed_radii
-from services.mesh3d.core.fold import fold_around_axis, fold_around_outline
-from services.mesh3d.core.inflation import Inflation, inflate
+from services.mesh3d.core.fold import fold_around_axis
 from services.mesh3d.core.silhouette import OPAQUE, Silhouette, distance_to_zero, signed_distance
 from services.mesh3d.core.solid import Array, View, sample_rows, smooth_maximum
 from services.mesh3d.core.symmetry import MirrorAxis, find_mirror_axis, upright_transform, warp_upright
@@ -33,13 +32,16 @@ MAX_WIDTH_TO_HEIGHT = 1.25
 OPENING_SHARE = 0.2
 """Radius of the opening that removes handles, as a share of the largest inscribed circle's radius."""
 
+PROFILE_SMOOTHING = 2.0
+"""Standard deviation, rows: a ripple of a tenth of a pixel in a profile shows as rings in the light."""
+
 TOLERANCE = 1.5
 """Pixels by which the outline may wander beside the revolved body before it counts as left over."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lathe:
-    """A body that revolves about the y axis, and its appendages in the plane z = 0."""
+    """A body that revolves about the y axis, and its appendages."""
 
     view: View
     bounds: NDArray[np.float64]
@@ -57,7 +59,7 @@ class Lathe:
     origin: tuple[float, float]
     """(x, y) of the object's origin in the upright picture."""
 
-    appendage: Inflation | None
+    appendage: Appendage | None
     method: str = "lathe"
 
     def field(self, x: Array, y: Array, z: Array) -> NDArray[np.float32]:
@@ -71,16 +73,9 @@ class Lathe:
         body = ((squared[None, :, None] - distance_squared) / gradient).astype(np.float32)
         body = np.minimum(body, (top - y)[None, :, None].astype(np.float32))
         if self.appendage is not None:
-            body = smooth_maximum(body, self._appendage_field(self.appendage, x, y, z), 4 * TOLERANCE)
+            body = smooth_maximum(body, self.appendage.field(x, y, z), 4 * TOLERANCE)
         body = np.minimum(body, y[None, :, None].astype(np.float32))
         return np.asarray(np.minimum(body, self._outline_field(x, y, z) + np.float32(TOLERANCE)))
-
-    def _appendage_field(self, appendage: Inflation, x: Array, y: Array, z: Array) -> NDArray[np.float32]:
-        rows = self.origin[1] - y * math.cos(self.view.elevation)
-        height_squared = sample_rows(appendage.height_squared, rows, self.origin[0] + x).T
-        steepness = np.gradient(height_squared, x, axis=0) ** 2 + np.gradient(height_squared, y, axis=1) ** 2
-        level = height_squared[:, :, None] - (z**2)[None, None, :].astype(np.float32)
-        return np.asarray(level / np.sqrt(steepness[:, :, None] + 4 * (z**2)[None, None, :] + 1.0), dtype=np.float32)
 
     def _outline_field(self, x: Array, y: Array, z: Array) -> NDArray[np.float32]:
         up = y[:, None] * math.cos(self.view.elevation) - z[None, :] * math.sin(self.view.elevation)
@@ -95,10 +90,7 @@ class Lathe:
         beside = (
             np.hypot(points[:, 0], points[:, 2]) > np.interp(points[:, 1], self.heights, self.radii) + 2 * TOLERANCE
         )
-        flat = points * (1.0, math.cos(self.view.elevation), 1.0)
-        folded = fold_around_outline(points, normals, self.appendage.radius_at(self.origin, flat))
-        folded[:, 2] = np.abs(folded[:, 2])
-        return np.where(beside[:, None], folded, shown)
+        return np.where(beside[:, None], self.appendage.sources(points, normals), shown)
 
 
 def fit_lathe(silhouette: Silhouette) -> Lathe | None:
@@ -112,25 +104,21 @@ def fit_lathe(silhouette: Silhouette) -> Lathe | None:
     axis, alpha, radii = _refine_axis(silhouette.alpha, axis)
     if 2 * radii.sum() < MIN_EXPLAINED * opened.sum():
         return None
-    leftover, appendage = _split_leftover(alpha, radii, axis.column)
-    if leftover > MAX_LEFTOVER:
+    body = _body_mask(alpha, radii, axis.column)
+    mask = alpha >= OPAQUE
+    if (mask & ~body).sum() > MAX_LEFTOVER * mask.sum():
         return None
-    ends = find_ends(
-        np.where(_body_mask(alpha, radii, axis.column), alpha, 0.0),
-        warp_upright(silhouette.grey, axis.tilt_degrees),
-        radii,
-        axis.column,
-    )
+    grey = warp_upright(silhouette.grey, axis.tilt_degrees)
+    ends = find_ends(np.where(body, alpha, 0.0), grey, radii, axis.column)
     if ends.elevation == 0.0 and 2 * radii.max() > MAX_WIDTH_TO_HEIGHT * np.count_nonzero(radii):
         return None
     heights, profile = _profile(inscribed_radii(radii, math.sin(ends.elevation)), ends)
-    columns, rows = np.flatnonzero(alpha.max(axis=0) >= OPAQUE), np.flatnonzero(alpha.max(axis=1) >= OPAQUE)
-    depth, tallest = float(profile.max()), (ends.foot_row - rows[0]) / math.cos(ends.elevation)
-    low, high = (columns[0] - axis.column, 0.0, -depth), (columns[-1] + 1 - axis.column, tallest, depth)
     origin = (axis.column, ends.foot_row)
+    size = (float(profile.max()), float(heights[-1]))
+    appendage = fit_appendage(alpha, body, origin, ends.elevation, size)
     return Lathe(
         view=View(ends.elevation, _screen_to_cutout(silhouette, axis.tilt_degrees, origin)),
-        bounds=np.array([low, high]),
+        bounds=_bounds(*size, appendage),
         flats=(0.0, float(heights[-1])) if ends.lid else (0.0,),
         mirror_score=axis.score,
         heights=heights,
@@ -139,6 +127,14 @@ def fit_lathe(silhouette: Silhouette) -> Lathe | None:
         origin=origin,
         appendage=appendage,
     )
+
+
+def _bounds(radius: float, height: float, appendage: Appendage | None) -> NDArray[np.float64]:
+    """(2, 3) corners around the body and its appendages."""
+    body = np.array([[-radius, 0.0, -radius], [radius, height, radius]])
+    if appendage is None:
+        return body
+    return np.stack([np.minimum(body[0], appendage.bounds[0]), np.maximum(body[1], appendage.bounds[1])])
 
 
 def _refine_axis(
@@ -165,8 +161,10 @@ def _refine_axis(
         axis = MirrorAxis(axis.tilt_degrees - math.degrees(math.atan(slope)), column, axis.score)
     upright = warp_upright(alpha, axis.tilt_degrees)
     left, right = _reaches(upright, axis.column)
-    # the lesser side, so that what stands out on one side only is left over; else the mean, which is less noisy
-    return axis, upright, np.where(np.abs(left - right) > 2 * TOLERANCE, np.minimum(left, right), (left + right) / 2)
+    # the mean of both sides while they agree; what stands out on one side only is left over
+    beyond = np.abs(left - right)
+    share = np.clip(2.0 - beyond / (2 * TOLERANCE), 0.0, 1.0) / 2
+    return axis, upright, np.minimum(left, right) + share * beyond
 
 
 def _opened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -201,29 +199,11 @@ def _body_mask(alpha: NDArray[np.float32], radii: NDArray[np.float64], column: f
     return np.asarray((beside <= TOLERANCE) & (radii > 0)[:, None])
 
 
-def _split_leftover(
-    alpha: NDArray[np.float32], radii: NDArray[np.float64], column: float
-) -> tuple[float, Inflation | None]:
-    """The share of the outline that does not revolve, and its inflation when there is anything thick enough in it."""
-    mask = alpha >= OPAQUE
-    body = _body_mask(alpha, radii, column)
-    share = float((mask & ~body).sum() / mask.sum())
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-    beside = (mask & ~body).astype(np.uint8)
-    leftover = np.asarray(cv2.morphologyEx(beside, cv2.MORPH_OPEN, kernel), dtype=np.uint8)
-    if not leftover.any():
-        return share, None
-    # rooted in the body by its own thickness, so that the two overlap where they are joined
-    root = 2 * float(distance_to_zero(leftover).max())
-    near = distance_to_zero(1 - leftover) <= root
-    return share, inflate(np.where(near & mask & ((leftover > 0) | body), alpha, 0.0).astype(np.float32))
-
-
 def _profile(radii: NDArray[np.float64], ends: Ends) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Heights (n,) ascending from 0 and radii (n,) between the two ends."""
     centres = np.arange(len(radii)) + 0.5
     inside = (centres > ends.top_row) & (centres < ends.foot_row)
-    profile = gaussian_filter1d(radii[inside][::-1], 1.2, mode="nearest")
+    profile = gaussian_filter1d(radii[inside][::-1], PROFILE_SMOOTHING, mode="nearest")
     heights = (ends.foot_row - centres[inside][::-1]) / math.cos(ends.elevation)
     top = (ends.foot_row - ends.top_row) / math.cos(ends.elevation)
     top_radius = float(profile[-1]) if ends.lid else 0.0

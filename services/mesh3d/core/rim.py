@@ -12,8 +12,11 @@ from services.mesh3d.core.silhouette import OPAQUE
 MIN_FLATTENING = 0.03
 """Minor over major axis below which an edge is a straight line: the camera is level with it."""
 
-MAX_FLATTENING = 0.6
+MAX_FOOT_FLATTENING = 0.6
 """Above this (37° of elevation) a round bottom is a ball's or a bowl's rather than a foot's edge."""
+
+MAX_RIM_FLATTENING = 0.85
+"""Above this (58° of elevation) too little of the wall below a rim is seen to tell its height."""
 
 FIT_SHARE = 0.92
 """Share of the half-width that takes part in the fit; nearer to the ends the outline is too steep to read."""
@@ -61,7 +64,9 @@ def lower_edge(alpha: NDArray[np.floating], column: float) -> NDArray[np.float64
     return np.asarray((left + right) / 2)
 
 
-def fit_rim(edge: NDArray[np.floating], half_widths: NDArray[np.floating], start: float) -> RimEllipse | None:
+def fit_rim(
+    edge: NDArray[np.floating], half_widths: NDArray[np.floating], start: float, max_flattening: float
+) -> RimEllipse | None:
     """Fit the near half of a round edge to a lower outline.
 
     Alternates between the ellipse's height and centre (linear least squares) and its half-width, which is the
@@ -71,6 +76,7 @@ def fit_rim(edge: NDArray[np.floating], half_widths: NDArray[np.floating], start
         edge: (n,) y of the lower outline at 0.5, 1.5, ... pixels from the axis.
         half_widths: (h,) half-width of the outline in each row, 0 where there is none.
         start: first guess of the half-width.
+        max_flattening: the roundest ellipse to believe in.
 
     Returns:
         The ellipse, or None when the outline's bottom is not one.
@@ -91,7 +97,7 @@ def fit_rim(edge: NDArray[np.floating], half_widths: NDArray[np.floating], start
             return None
     ellipse = RimEllipse(row=float(row), half_width=half_width, half_height=float(half_height))
     close = residual <= max(0.6, MAX_RESIDUAL * half_height)
-    return ellipse if close and MIN_FLATTENING <= ellipse.flattening <= MAX_FLATTENING else None
+    return ellipse if close and MIN_FLATTENING <= ellipse.flattening <= max_flattening else None
 
 
 def rim_contrast(grey: NDArray[np.floating], rim: RimEllipse, row: float, column: float) -> float:

@@ -31,6 +31,9 @@ MIN_ASPECT = 1 / 64
 PART_SHARE = 0.05
 """A part smaller than this share of the largest part is debris of the matte, not a part of the subject."""
 
+MIXED_RIM = 3.0
+"""Working pixels inside the outline whose colour may still be mixed with the old background."""
+
 OPAQUE = 0.5
 """Alpha from which a pixel belongs to the subject."""
 
@@ -43,7 +46,7 @@ class Silhouette:
     """(h, w) coverage in [0, 1], debris removed, working pixels."""
 
     grey: NDArray[np.float32]
-    """(h, w) luma of the 8-bit sRGB colours, [0, 1]; meaningless outside the mask."""
+    """(h, w) luma of the 8-bit sRGB colours, [0, 1]; continued outside the mask from within."""
 
     to_cutout: NDArray[np.float64]
     """(2, 3) affine that takes working coordinates (x, y, 1) to continuous cut-out coordinates (x, y)."""
@@ -83,9 +86,13 @@ def find_silhouette(cutout: NDArray[np.uint8]) -> Silhouette:
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     step_x, step_y = width / size[0], height / size[1]
     crop = slice(top, top + height), slice(left, left + width)
+    alpha = _resized(kept[crop], size, scale)
+    grey = _resized(np.asarray(cv2.cvtColor(cutout[crop], cv2.COLOR_RGBA2GRAY), dtype=np.uint8), size, scale)
+    mask = alpha >= OPAQUE
+    inner = mask & (distance_to_zero(mask.astype(np.uint8)) > MIXED_RIM)
     return Silhouette(
-        alpha=_resized(kept[crop], size, scale),
-        grey=_resized(np.asarray(cv2.cvtColor(cutout[crop], cv2.COLOR_RGBA2GRAY), dtype=np.uint8), size, scale),
+        alpha=alpha,
+        grey=fill_from_nearest(grey, inner if inner.any() else mask),
         to_cutout=np.array([[step_x, 0.0, left - MARGIN * step_x], [0.0, step_y, top - MARGIN * step_y]]),
         parts=parts,
     )

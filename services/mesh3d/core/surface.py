@@ -131,7 +131,9 @@ def _sample(solid: Solid) -> tuple[NDArray[np.float32], NDArray[np.float64], flo
     counts = np.ceil(size / step).astype(int) + 5
     start = (low + high) / 2 - (counts - 1) / 2 * step
     axes = [start[axis] + step * np.arange(counts[axis]) for axis in range(3)]
-    field = solid.field(*axes) / np.float32(step)
+    field = np.full(tuple(counts), -1.0, dtype=np.float32)
+    inner = (slice(1, -1),) * 3
+    field[inner] = (solid.field(*axes) / np.float32(step))[inner]
     return field, start, step
 
 
@@ -188,7 +190,8 @@ def _without_debris(
     vertices: NDArray[np.float64], faces: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Only the pieces that count; enclosed cavities, whose volume is negative, are filled."""
-    links = csr_array((np.ones(len(faces)), (faces[:, 0], faces[:, 1])), shape=(len(vertices), len(vertices)))
+    start, end = faces[:, :2].ravel(), faces[:, 1:].ravel()
+    links = csr_array((np.ones(len(start)), (start, end)), shape=(len(vertices), len(vertices)))
     _, piece = connected_components(links, directed=False)
     owner = piece[faces[:, 0]]
     volumes = np.bincount(owner, weights=signed_volumes(vertices, faces))

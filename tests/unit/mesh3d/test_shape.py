@@ -62,6 +62,41 @@ def test_the_profile_is_found(profile: Profile, height: float, elevation: float)
     assert np.abs(found - true).max() < 0.06
 
 
+def test_an_opening_tells_the_camera_where_a_round_bottom_does_not() -> None:
+    open_bowl = draw_turned(bowl, 0.6, 40.0)
+    lathe = lathe_of(open_bowl)
+    assert np.degrees(lathe.view.elevation) == pytest.approx(40.0, abs=2.0)
+    assert len(lathe.flats) == 2
+    # the same outline without the picture of an opening in it may be a dome's
+    plain = open_bowl.copy()
+    plain[..., :3] = 120
+    solid = fit_lathe(find_silhouette(plain))
+    assert solid is None or solid.view.elevation == 0.0
+
+
+def test_a_plain_ellipse_is_not_opened() -> None:
+    mask = np.zeros((300, 400), np.uint8)
+    cv2.ellipse(mask, (200, 150), (150, 105), 0, 0, 360, 1, -1)
+    cutout = draw_mask(mask > 0)
+    cutout[mask == 0, :3] = 255
+    solid = fit_lathe(find_silhouette(cutout))
+    assert solid is None or solid.view.elevation == 0.0
+
+
+def test_a_handle_in_front_of_the_axis_is_put_there() -> None:
+    cup = draw_turned(bowl, 0.8, 40.0, side=320)
+    # a ring at the lower left of the outline, as a cup turned a little towards the camera shows it
+    rows = np.flatnonzero((cup[..., 3] > 200).any(axis=1))
+    row = int(rows[0] + 0.75 * len(rows))
+    centre = (int(np.flatnonzero(cup[row, :, 3] > 200)[0]) - 12, row)
+    ring = np.zeros(cup.shape[:2], np.uint8)
+    cv2.circle(ring, centre, 22, 255, 8, cv2.LINE_AA)
+    cup[..., 3] = np.maximum(cup[..., 3], ring)
+    lathe = lathe_of(cup)
+    assert lathe.appendage is not None
+    assert 0.2 * lathe.radii.max() < lathe.appendage.depth < lathe.radii.max()
+
+
 def test_a_handle_is_an_appendage_and_leaves_the_body_round(mug: NDArray[np.uint8]) -> None:
     lathe = lathe_of(mug)
     assert lathe.appendage is not None
