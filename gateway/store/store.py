@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 from sqlalchemy import event, func, select, update
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gateway.model import Job, JobEvent, JobStatus, Session
@@ -33,7 +33,7 @@ class Store:
     @classmethod
     def sqlite(cls, path: Path) -> Store:
         """One file, write-ahead log."""
-        engine = create_async_engine(make_url(f"sqlite+aiosqlite:///{path}"))
+        engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)))
 
         @event.listens_for(engine.sync_engine, "connect")
         def _pragmas(connection: Any, _: Any) -> None:
