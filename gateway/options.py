@@ -95,5 +95,5 @@ def validated(model: type[Model], **values: Any) -> Model:
 
 
 def _path(location: tuple[int | str, ...]) -> list[str]:
-    """The field's path as callers write it: without the names of union members."""
-    return [str(part) for part in location if part not in ("transparent", "prompt") or part == location[-1]]
+    """The field's path as callers write it: without the name of the background's kind, which comes second."""
+    return [str(part) for place, part in enumerate(location) if place != 1 or location[0] != "background"]
