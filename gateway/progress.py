@@ -73,6 +73,8 @@ class Journal:
 
         def change(job: Job) -> tuple[Job, StepRecord] | None:
             old = job.record(step)
+            if old.state not in (StepState.PENDING, StepState.RUNNING):
+                return None  # a service that goes back in its phases takes no step back
             new = replace(
                 old,
                 state=StepState.RUNNING,
