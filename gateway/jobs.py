@@ -61,6 +61,7 @@ class Studio:
     async def start(self) -> None:
         """Open the store, and end what an earlier process left unfinished."""
         await self._store.open()
+        await asyncio.to_thread(self._blobs.clear_staging)
         for job in await self._store.unfinished_jobs():
             journal = Journal(self._store, self._hub, job, await self._store.last_seq(job.job_id))
             await _fail(journal, job.step, _STOPPED)
@@ -69,7 +70,8 @@ class Studio:
         """End what runs, and close everything."""
         self._stopping = True
         for task in self._tasks.values():
-            task.cancel()
+            if not task.cancelling():
+                task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await self._stages.close()
         await self._store.close()
@@ -85,6 +87,8 @@ class Studio:
             if len(image) + len(chunk) > MAX_FILE_BYTES:
                 raise InvalidArgument.of("image", f"at most {MAX_FILE_BYTES:,} bytes", reason="IMAGE_TOO_LARGE")
             image += chunk
+        if not image:
+            raise InvalidArgument.of("image", "required: at least one byte", reason="IMAGE_EMPTY")
         work = Work(account, uuid.uuid4().hex, _ignore)
         result = (await self._stages.detect(work, bytes(image), options.max_objects)).result
         now = datetime.now(UTC)
@@ -136,9 +140,10 @@ class Studio:
         return job
 
     async def watch(self, account: str, job_id: str, after: int) -> AsyncIterator[JobEvent]:
-        """The job's events after number ``after``, up to and with the terminal one."""
+        """The job's events after number ``after``, up to and with the terminal one; none where that was seen."""
         if after < 0:
             raise InvalidArgument.of("after_seq", f"0 or more, not {after}")
+        after = min(after, await self._store.last_seq(job_id))  # else who asks for too much waits for ever
         job = await self.job(account, job_id)
         if job.status.terminal and after >= await self._store.last_seq(job_id):
             return
@@ -150,7 +155,8 @@ class Studio:
         await self.job(account, job_id)
         task = self._tasks.get(job_id)
         if task is not None:
-            task.cancel()
+            if not task.cancelling():  # a second one would end the first before its event is stored
+                task.cancel()
             await asyncio.wait([task])
         return await self.job(account, job_id)
 

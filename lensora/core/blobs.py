@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,6 +192,10 @@ class FolderStore:
     def discard(self, target: str) -> None:
         """Remove what may have been written to a target that is no longer wanted."""
         Path(unquote(urlsplit(target).path)).unlink(missing_ok=True)
+
+    def clear_staging(self) -> None:
+        """Remove what a process that was killed left in the staging area; nothing may be under way."""
+        shutil.rmtree(self.root / ".staging", ignore_errors=True)
 
     def _path(self, account: str, sha256: str) -> Path:
         if not _ACCOUNT.fullmatch(account) or not _SHA256.fullmatch(sha256):
