@@ -119,8 +119,11 @@ class _Flow:
             else background_pb2.Backdrop(studio=background_pb2.StudioBackdrop())
         )
         request = background_pb2.BuildSceneRequest(backdrop=backdrop, size=self._size(), seed=self._options.seed)
-        outcome = await self._step(Step.GENERATING_BG, self._stages.build_scene, request)
-        await self._journal.note(scene_note=outcome.result.note)
+
+        async def accept(result: background_pb2.BuildSceneResult) -> None:
+            await self._journal.note(scene_note=result.note)
+
+        outcome = await self._step(Step.GENERATING_BG, self._stages.build_scene, request, accept)
         scene: scene_pb2.Scene = outcome.result.scene
         return scene
 
@@ -132,20 +135,22 @@ class _Flow:
 
     async def reconstruct(self, cutout: asyncio.Task[blob_pb2.Blob]) -> blob_pb2.Blob:
         request = mesh3d_pb2.ReconstructRequest(cutout=await cutout, seed=self._options.seed)
-        outcome = await self._step(Step.GENERATING_3D, self._stages.reconstruct, request)
-        report = outcome.result.report
-        mesh = MeshReport(
-            thin_axis_ratio=report.thin_axis_ratio,
-            verdict=_VERDICTS[report.verdict],
-            watertight=report.watertight,
-            triangles=report.triangles,
-            method=report.method,
-            engine=outcome.result.engine.name,
-        )
-        await self._journal.note(mesh=mesh)
-        if mesh.verdict == "slab" and self._options.on_slab == "fail":
-            message = "the mesh is an extruded picture, not a shape; on_slab=clamp delivers it all the same"
-            raise StageFailed(Step.GENERATING_3D, FailedPrecondition(message, reason="SLAB"))
+
+        async def accept(result: mesh3d_pb2.ReconstructResult) -> None:
+            mesh = MeshReport(
+                thin_axis_ratio=result.report.thin_axis_ratio,
+                verdict=_VERDICTS[result.report.verdict],
+                watertight=result.report.watertight,
+                triangles=result.report.triangles,
+                method=result.report.method,
+                engine=result.engine.name,
+            )
+            await self._journal.note(mesh=mesh)
+            if mesh.verdict == "slab" and self._options.on_slab == "fail":
+                message = "the mesh is an extruded picture, not a shape; on_slab=clamp delivers it all the same"
+                raise FailedPrecondition(message, reason="SLAB")
+
+        outcome = await self._step(Step.GENERATING_3D, self._stages.reconstruct, request, accept)
         glb: blob_pb2.Blob = outcome.result.mesh
         return glb
 
@@ -158,20 +163,26 @@ class _Flow:
             duration_s=self._options.output.duration_s,
             seed=self._options.seed,
         )
-        outcome = await self._step(Step.RENDERING_VIDEO, self._stages.render, request)
-        camera = outcome.result.camera
-        report = self._journal.job.mesh
-        await self._journal.note(
-            camera=CameraReport(self._options.camera_preset, camera.arc_degrees, camera.clamped),
-            mesh=report and replace(report, front_yaw_degrees=outcome.result.front_yaw_degrees),
-        )
+
+        async def accept(result: render_pb2.RenderResult) -> None:
+            report = self._journal.job.mesh
+            await self._journal.note(
+                camera=CameraReport(self._options.camera_preset, result.camera.arc_degrees, result.camera.clamped),
+                mesh=report and replace(report, front_yaw_degrees=result.front_yaw_degrees),
+            )
+
+        outcome = await self._step(Step.RENDERING_VIDEO, self._stages.render, request, accept)
         video: blob_pb2.Blob = outcome.result.video
         return video
 
     async def _step(
-        self, step: Step, stage: Callable[[Work, Any], Awaitable[Outcome[Any]]], request: Message
+        self,
+        step: Step,
+        stage: Callable[[Work, Any], Awaitable[Outcome[Any]]],
+        request: Message,
+        accept: Callable[[Any], Awaitable[None]] | None = None,
     ) -> Outcome[Any]:
-        """Run a stage that is exactly one step."""
+        """Run a stage that is exactly one step; ``accept`` notes its result, or refuses it, before the step is done."""
 
         async def progress(fraction: float, _: str) -> None:
             await self._journal.running(step, fraction)
@@ -179,6 +190,8 @@ class _Flow:
         async with self._failing(lambda: step):
             await self._journal.running(step)
             outcome = await stage(self._work(progress), request)
+            if accept is not None:
+                await accept(outcome.result)
         await self._done(step, outcome)
         return outcome
 

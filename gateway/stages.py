@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -15,16 +17,17 @@ from google.protobuf.message import Message
 from gateway.settings import Settings
 from gateway.store import Store
 from lensora.background.v1 import background_pb2, background_pb2_grpc
-from lensora.core.blobs import FolderStore
-from lensora.core.errors import Internal, Unavailable
+from lensora.core.blobs import FolderStore, sha256_hex
+from lensora.core.errors import Internal, InvalidArgument, Unavailable
 from lensora.detect.v1 import detect_pb2, detect_pb2_grpc
 from lensora.mesh3d.v1 import mesh3d_pb2, mesh3d_pb2_grpc
 from lensora.render.v1 import render_pb2, render_pb2_grpc
 from lensora.runtime.channels import open_channel
+from lensora.runtime.convert import box_from_proto
 from lensora.runtime.errors import from_rpc
 from lensora.runtime.interceptors import REQUEST_ID
 from lensora.segment.v1 import segment_pb2, segment_pb2_grpc
-from lensora.type.v1 import blob_pb2, engine_pb2, engine_pb2_grpc
+from lensora.type.v1 import blob_pb2, engine_pb2, engine_pb2_grpc, geometry_pb2, mesh_pb2
 
 Result = TypeVar("Result", bound=Message)
 
@@ -71,15 +74,17 @@ class Stages:
     async def detect(self, work: Work, image: bytes, max_objects: int) -> Outcome[detect_pb2.DetectObjectsResult]:
         """The normalised photo and the proposals in it. The upload itself is not kept."""
         target = self.blobs.new_target()
-        await asyncio.to_thread(self.blobs.stage, target, image)
+        staging = asyncio.create_task(asyncio.to_thread(self.blobs.stage, target, image))
         request = detect_pb2.DetectObjectsRequest(
             image=blob_pb2.Blob(url=target, sha256=hashlib.sha256(image).hexdigest(), size=len(image)),
             max_objects=max_objects,
         )
         stub: Any = detect_pb2_grpc.DetectServiceStub(self._channel("detect"))
         try:
+            await asyncio.shield(staging)
             return await self._run(work, "detect", stub.DetectObjects, request, self.settings.init_seconds)
         finally:
+            await asyncio.wait([staging])  # a thread cannot be stopped, and must not write after the discard
             await asyncio.to_thread(self.blobs.discard, target)
 
     async def segment(self, work: Work, request: segment_pb2.SegmentRequest) -> Outcome[segment_pb2.SegmentResult]:
@@ -144,11 +149,12 @@ class Stages:
                 blob.url = self.blobs.url(work.account, blob.sha256)
         result: Any = None
         try:
-            async for response in self._responses(work, service, method, call, seconds):
-                if response.WhichOneof("event") == "progress":
-                    await work.progress(response.progress.fraction, response.progress.phase)
-                else:
-                    result = response.result
+            async with contextlib.aclosing(self._responses(work, service, method, call, seconds)) as responses:
+                async for response in responses:
+                    if response.WhichOneof("event") == "progress":
+                        await work.progress(response.progress.fraction, response.progress.phase)
+                    else:
+                        result = response.result
             if result is None:
                 raise Internal(f"{service} ended without a result", reason="STAGE_PROTOCOL")
             await asyncio.to_thread(self._publish, work.account, result, targets)
@@ -159,13 +165,15 @@ class Stages:
 
     async def _responses(
         self, work: Work, service: str, method: Any, request: Message, seconds: float
-    ) -> AsyncIterator[Any]:
-        metadata = ((REQUEST_ID, work.request_id),)
+    ) -> AsyncGenerator[Any, None]:
+        call = method(request, timeout=seconds, metadata=((REQUEST_ID, work.request_id),))
         try:
-            async for response in method(request, timeout=seconds, metadata=metadata):
+            async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:
             raise _explained(service, error) from error
+        finally:
+            call.cancel()  # one that was left in the middle would run on in the service
 
     async def _fingerprint(self, service: str) -> str:
         """The fingerprint last advertised; asks the service once, and waits a little for one that is starting."""
@@ -176,7 +184,7 @@ class Stages:
                     engine_pb2.GetEngineRequest(), timeout=_FINGERPRINT_SECONDS, wait_for_ready=True
                 )
             except grpc.aio.AioRpcError as error:
-                raise _explained(service, error) from error
+                raise _gone(service) from error
             self._fingerprints[service] = answer.engine.fingerprint
         return self._fingerprints[service]
 
@@ -197,9 +205,14 @@ class Stages:
 
     def _publish(self, account: str, result: Message, targets: list[str]) -> None:
         """Take the result's bytes into the account; afterwards its blobs are bare references."""
-        for blob in _find(result, blob_pb2.Blob):
+        blobs = list(_find(result, blob_pb2.Blob))
+        if len(blobs) < len(targets) or not _sound(result):
+            raise Internal("a stage's result lacks something, or makes no sense", reason="STAGE_PROTOCOL")
+        for blob in blobs:
             if blob.WhichOneof("source") == "inline":
-                blob.sha256 = self.blobs.put(account, blob.inline)
+                if (blob.sha256, blob.size) != (sha256_hex(blob.inline), len(blob.inline)):
+                    raise Internal("a stage returned other bytes than it announced", reason="BLOB_DIGEST")
+                self.blobs.put(account, blob.inline)
             elif blob.url in targets:
                 self.blobs.publish(account, blob.url, blob.sha256, blob.size)
             else:
@@ -225,8 +238,12 @@ def _explained(service: str, error: grpc.aio.AioRpcError) -> Exception:
     """The service's own error, or, when it is gone, one that says which service."""
     told = from_rpc(error)
     if isinstance(told, Unavailable) and told.reason == Unavailable.default_reason:
-        return Unavailable(f"the {service} service went away or does not answer", reason="STAGE_UNAVAILABLE")
+        return _gone(service)
     return told
+
+
+def _gone(service: str) -> Unavailable:
+    return Unavailable(f"the {service} service went away or does not answer", reason="STAGE_UNAVAILABLE")
 
 
 def _find(message: Message, kind: type[Any]) -> Iterator[Any]:
@@ -239,6 +256,32 @@ def _find(message: Message, kind: type[Any]) -> Iterator[Any]:
                 yield item
             else:
                 yield from _find(item, kind)
+
+
+def _is_box(box: geometry_pb2.Box) -> bool:
+    try:
+        box_from_proto(box, "box")
+    except InvalidArgument:
+        return False
+    return True
+
+
+_RULES: dict[type, Callable[[Any], bool]] = {
+    float: math.isfinite,
+    geometry_pb2.Box: _is_box,
+    mesh_pb2.MeshReport: lambda report: report.verdict in mesh_pb2.Verdict.values()[1:],
+    engine_pb2.EngineInfo: lambda engine: bool(engine.fingerprint),
+}
+
+
+def _sound(value: Any) -> bool:
+    """Whether all that a result must hold, at any depth, is there and means something."""
+    if not _RULES.get(type(value), lambda _: True)(value):
+        return False
+    if not isinstance(value, Message):
+        return True
+    fields = ((getattr(value, field.name), field.is_repeated) for field in value.DESCRIPTOR.fields)
+    return all(_sound(item) for content, repeated in fields for item in (content if repeated else (content,)))
 
 
 def _digest(service: str, fingerprint: str, request: Message) -> str:
