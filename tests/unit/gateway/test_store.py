@@ -1,0 +1,172 @@
+"""What goes into the tables comes out of them, whole, and only where it belongs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from gateway.model import (
+    WORK_STEPS,
+    ArtifactKind,
+    CameraReport,
+    DetectedObject,
+    Job,
+    JobError,
+    JobEvent,
+    JobStatus,
+    MeshReport,
+    Session,
+    Step,
+    StepRecord,
+    StepState,
+    StoredBlob,
+)
+from gateway.options import JobOptions, Output, PromptBackground, TransparentBackground
+from gateway.store import Store
+from lensora.core.geometry import FULL_FRAME, Box
+
+WHEN = datetime(2026, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
+BLOB = StoredBlob("0f" * 32, 2**40, "image/png")
+
+FULL = Job(
+    job_id="a-job",
+    account_id="local",
+    options=JobOptions(
+        session_id=UUID(int=2**127),
+        object_index=7,
+        background=PromptBackground(prompt='Küche "厨房" \\ 👩‍🍳 \u2028 a\u0308'),
+        camera_preset="cinematic",
+        seed=-(2**63),
+        on_slab="fail",
+        output=Output(width=256, height=1920, duration_s=1.1),
+    ),
+    created_at=WHEN,
+    status=JobStatus.RUNNING,
+    steps=tuple(
+        StepRecord(step, state, 1 / 3, WHEN, WHEN + timedelta(microseconds=1), reused=True, fingerprint="a/b@1")
+        for step, state in zip(WORK_STEPS, [*StepState, StepState.DONE], strict=True)
+    ),
+    artifacts={kind: replace(BLOB, sha256=f"{number:064x}") for number, kind in enumerate(ArtifactKind)},
+    mesh=MeshReport(
+        0.1 + 0.2,
+        "slab",
+        watertight=False,
+        triangles=2**31 - 1,
+        method="lathe",
+        engine="e",
+        front_yaw_degrees=-179.99999999999997,
+    ),
+    camera=CameraReport("dolly", 1e-300, clamped=True),
+    crop=Box(0.1, 0.2, 0.30000000000000004, 1.0),
+    scene_note="a note",
+    error=JobError(Step.COMPOSITING, "NO_SUBJECT", "it's a sentence; really"),
+    started_at=WHEN,
+    ended_at=WHEN + timedelta(days=1),
+)
+PLAIN = Job(
+    "b-job",
+    "local",
+    JobOptions(session_id=UUID(int=1), object_index=0, background=TransparentBackground(), camera_preset="turntable"),
+    WHEN,
+)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = Store.sqlite(tmp_path / "studio.db")
+    await store.open()
+    yield store
+    await store.close()
+
+
+def event(seq: int, status: JobStatus = JobStatus.RUNNING) -> JobEvent:
+    return JobEvent(seq, WHEN, Step.GENERATING_3D, StepState.RUNNING, 1 / 3, status, 0.1 + 0.2)
+
+
+@pytest.mark.parametrize("job", [FULL, PLAIN])
+async def test_every_field_of_a_job_comes_back(store: Store, job: Job) -> None:
+    await store.add_job(job)
+    assert await store.job("local", job.job_id) == job
+    assert await store.list_jobs("local", 10, None) == [(1, job)]
+    assert await store.unfinished_jobs() == [job]
+    changed = replace(job, scene_note="another", status=JobStatus.SUCCEEDED)
+    assert await store.record(changed, event(1, JobStatus.SUCCEEDED))
+    assert await store.job("local", job.job_id) == changed
+    assert await store.unfinished_jobs() == []
+    assert list(await store.events("local", job.job_id, 0)) == [event(1, JobStatus.SUCCEEDED)]
+
+
+async def test_every_field_of_a_session_comes_back(store: Store) -> None:
+    objects = (
+        DetectedObject(0, "Küche", "food", Box(0.1, 0.2, 0.9, 1.0), 1 / 3),
+        DetectedObject(1, "all", "full_frame", FULL_FRAME, 1.0),
+    )
+    session = Session(str(uuid4()), "local", BLOB, 4096, 1, objects, WHEN, WHEN + timedelta(hours=24))
+    await store.add_session(session)
+    assert await store.session("local", session.session_id) == session
+    assert await store.session("other", session.session_id) is None
+    assert await store.session("local", "nothing") is None
+
+
+async def test_times_of_any_zone_come_back_as_the_same_instant(store: Store) -> None:
+    job = replace(PLAIN, created_at=WHEN.astimezone(timezone(timedelta(hours=5, minutes=30))))
+    await store.add_job(job)
+    kept = await store.job("local", job.job_id)
+    assert kept is not None
+    assert kept.created_at == WHEN
+
+
+async def test_accounts_see_their_own_only(store: Store) -> None:
+    theirs = replace(PLAIN, job_id="theirs", account_id="other")
+    await store.add_job(PLAIN)
+    await store.add_job(theirs)
+    assert await store.job("local", "theirs") is None
+    assert [job for _, job in await store.list_jobs("other", 10, None)] == [theirs]
+    await store.record(theirs, replace(event(1), status=JobStatus.RUNNING))
+    assert list(await store.events("local", "theirs", 0)) == []
+    await store.keep_stage_result("other", "d" * 64, "f", b"result")
+    assert await store.stage_result("local", "d" * 64) is None
+    assert await store.stage_result("other", "d" * 64) == b"result"
+
+
+@pytest.mark.parametrize("status", [JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED])
+async def test_a_job_ends_once(store: Store, status: JobStatus) -> None:
+    await store.add_job(PLAIN)
+    assert await store.record(replace(PLAIN, status=status), event(1, status))
+    for other in JobStatus:
+        assert not await store.record(replace(PLAIN, status=other), event(2, other))
+    kept = await store.job("local", PLAIN.job_id)
+    assert kept is not None
+    assert kept.status is status
+    assert await store.last_seq(PLAIN.job_id) == 1
+
+
+async def test_a_job_that_nobody_added_is_not_recorded(store: Store) -> None:
+    assert not await store.record(PLAIN, event(1))
+    assert await store.last_seq(PLAIN.job_id) == 0
+
+
+async def test_numbers_are_given_once_even_at_the_same_time(store: Store) -> None:
+    await asyncio.gather(*(store.add_job(replace(PLAIN, job_id=f"job-{number}")) for number in range(20)))
+    numbers = [number for number, _ in await store.list_jobs("local", 100, None)]
+    assert numbers == list(range(20, 0, -1))
+
+
+async def test_a_result_is_kept_in_place_of_the_one_before(store: Store) -> None:
+    await asyncio.gather(*(store.keep_stage_result("local", "d" * 64, "f", bytes([n])) for n in range(8)))
+    await store.keep_stage_result("local", "d" * 64, "f", b"\x00last")
+    assert await store.stage_result("local", "d" * 64) == b"\x00last"
+
+
+async def test_events_come_in_order_from_any_number(store: Store) -> None:
+    await store.add_job(PLAIN)
+    for seq in range(1, 12):
+        await store.record(replace(PLAIN, status=JobStatus.RUNNING), event(seq))
+    for after in range(13):
+        assert [item.seq for item in await store.events("local", PLAIN.job_id, after)] == list(range(after + 1, 12))
