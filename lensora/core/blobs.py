@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,12 +158,19 @@ class FolderStore:
         except FileNotFoundError as error:
             raise NotFound("the stored bytes are gone", reason="BLOB_GONE") from error
 
+    def sweep(self) -> None:
+        """Remove what an earlier process left in the staging area; nobody may be writing to it."""
+        shutil.rmtree(self.root / ".staging", ignore_errors=True)
+
     def new_target(self) -> str:
-        """A fresh URL in the staging area for a service to write one result to."""
-        staging = self.root / ".staging"
+        """A fresh URL in the staging area for a service to write one result to; ``discard`` it in the end.
+
+        It has a folder of its own: who writes after the discard meets no folder, and leaves nothing behind.
+        """
+        folder = self.root / ".staging" / secrets.token_hex(16)
         with _writing():
-            staging.mkdir(parents=True, exist_ok=True)
-        return file_url(staging.resolve() / secrets.token_hex(16))
+            folder.mkdir(parents=True)
+        return file_url(folder.resolve() / "blob")
 
     def stage(self, target: str, data: bytes) -> None:
         """Put bytes into the staging area, for a service to read once."""
@@ -191,7 +199,9 @@ class FolderStore:
 
     def discard(self, target: str) -> None:
         """Remove what may have been written to a target that is no longer wanted."""
-        Path(unquote(urlsplit(target).path)).unlink(missing_ok=True)
+        folder = Path(unquote(urlsplit(target).path)).parent
+        for _ in range(3):  # a writer may come between two steps of the first
+            shutil.rmtree(folder, ignore_errors=True)
 
     def clear_staging(self) -> None:
         """Remove what a process that was killed left in the staging area; nothing may be under way."""

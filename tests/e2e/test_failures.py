@@ -18,7 +18,7 @@ from cli.studio import Studio
 from lensora.core.errors import InvalidArgument, LensoraError
 from lensora.studio.v1 import studio_pb2
 from lensora.type.v1 import geometry_pb2, scene_pb2
-from tests.e2e.conftest import LENSORA, PHOTOS, System, start
+from tests.e2e.conftest import LENSORA, PHOTOS, System, start, still_running, worker_of
 
 LONG = studio_pb2.OutputSpec(size=geometry_pb2.Size(width=1280, height=720), duration_s=12)
 SHORT = studio_pb2.OutputSpec(size=geometry_pb2.Size(width=256, height=256), duration_s=1)
@@ -45,10 +45,10 @@ async def new_job(studio: Studio, output: studio_pb2.OutputSpec, seed: int) -> s
 
 
 async def until(studio: Studio, job: studio_pb2.Job, step: studio_pb2.Step.ValueType) -> None:
-    """Follow the job until the step runs."""
+    """Follow the job until the step's engine is at work."""
     async with asyncio.timeout(60):
         async for response in studio.watch_job(job.job_id):
-            if response.event.step == step and response.event.state == studio_pb2.STEP_STATE_RUNNING:
+            if response.event.step == step and response.event.fraction > 0:
                 return
     raise AssertionError("the job ended before the step ran")
 
@@ -77,8 +77,7 @@ async def test_a_killed_service_fails_the_job_with_its_step_and_the_next_job_wor
     assert (failed.error.step, failed.error.reason) == (STEPS[service], "STAGE_UNAVAILABLE")
     assert service in failed.error.message
     assert list(failed.artifacts) == []
-    _, left = psutil.wait_procs(workers, timeout=2)
-    assert left == [], "the worker goes with its service"
+    assert still_running(workers, 2) == [], "the worker goes with its service"
     assert (await ended(studio, await new_job(studio, SHORT, seed=7))).status == studio_pb2.JOB_STATUS_SUCCEEDED
 
 
@@ -86,11 +85,11 @@ async def test_a_killed_service_fails_the_job_with_its_step_and_the_next_job_wor
 async def test_a_cancel_stops_the_work_within_a_second(system: System, studio: Studio, service: str) -> None:
     job = await new_job(studio, LONG, seed=200 + len(service))
     await until(studio, job, STEPS[service])
-    (worker,) = system.service(service).children()
+    worker = worker_of(system.service(service))
     asked = time.monotonic()
     cancelled = await studio.cancel_job(job.job_id)
     assert cancelled.status == studio_pb2.JOB_STATUS_CANCELLED
-    await asyncio.to_thread(worker.wait, timeout=1.0 - (time.monotonic() - asked))
+    assert still_running([worker], 1.0 - (time.monotonic() - asked)) == []
     assert (await ended(studio, job)).status == studio_pb2.JOB_STATUS_CANCELLED
     assert (await ended(studio, await new_job(studio, SHORT, seed=8))).status == studio_pb2.JOB_STATUS_SUCCEEDED
 
@@ -101,15 +100,14 @@ def test_ctrl_c_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     family: list[psutil.Process] = []
     deadline = time.monotonic() + 60
-    while len(family) < 8 and time.monotonic() < deadline:  # six, and two workers
+    while len(family) < 10 and time.monotonic() < deadline:  # six, and two with a worker and a resource tracker
         time.sleep(0.1)
         family = psutil.Process(process.pid).children(recursive=True)
-    assert len(family) == 8
+    assert len(family) == 10
     process.send_signal(number)
     said, _ = process.communicate(timeout=20)
     assert process.returncode == 130, said
-    _, left = psutil.wait_procs(family, timeout=1)
-    assert left == []
+    assert still_running(family, 1) == []
     assert not (tmp_path / "out").exists(), "no half of a result"
 
 
@@ -118,8 +116,7 @@ def test_a_killed_supervisor_takes_all_six_along(tmp_path: Path) -> None:
     family = psutil.Process(system.process.pid).children(recursive=True)
     system.process.kill()
     system.process.communicate(timeout=5)
-    _, left = psutil.wait_procs(family, timeout=30)
-    assert left == []
+    assert still_running(family, 30) == []
 
 
 def png_header(width: int, height: int) -> bytes:
