@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,10 +13,12 @@ from gateway.edge import protos
 from gateway.jobs import Studio
 from gateway.model import LOCAL_ACCOUNT, ArtifactKind
 from gateway.options import JobOptions, SessionOptions, validated
-from lensora.core.errors import InvalidArgument
+from lensora.core.errors import InvalidArgument, LensoraError
+from lensora.core.imaging import MAX_FILE_BYTES
 from lensora.studio.v1 import studio_pb2, studio_pb2_grpc
 
 _CHUNK_BYTES = 256 * 1024
+_DRAIN_BYTES, _DRAIN_SECONDS = MAX_FILE_BYTES // 2, 2.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -30,12 +33,22 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
         self, request_iterator: AsyncIterator[studio_pb2.CreateSessionRequest], context: Context
     ) -> studio_pb2.CreateSessionResponse:
         """See the proto."""
-        first = await anext(aiter(request_iterator), None)
+        messages = aiter(request_iterator)
+        try:
+            return await self._create_session(messages)
+        except LensoraError:
+            await _drain(messages)
+            raise
+
+    async def _create_session(
+        self, messages: AsyncIterator[studio_pb2.CreateSessionRequest]
+    ) -> studio_pb2.CreateSessionResponse:
+        first = await anext(messages, None)
         if first is None or first.WhichOneof("part") != "options":
             raise InvalidArgument.of("options", "required as the first message")
         protos.refuse_unbuilt(first.options, "idempotency_key")
         options = validated(SessionOptions, max_objects=first.options.max_objects or 6)
-        session = await self._studio.create_session(LOCAL_ACCOUNT, options, _chunks(request_iterator))
+        session = await self._studio.create_session(LOCAL_ACCOUNT, options, _chunks(messages))
         return studio_pb2.CreateSessionResponse(session=protos.session(session))
 
     async def CreateJob(self, request: studio_pb2.CreateJobRequest, context: Context) -> studio_pb2.CreateJobResponse:
@@ -87,6 +100,17 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
             yield studio_pb2.DownloadArtifactResponse(artifact=protos.artifact(ArtifactKind(kind), stored))
             while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
                 yield studio_pb2.DownloadArtifactResponse(chunk=chunk)
+
+
+async def _drain(messages: AsyncIterator[studio_pb2.CreateSessionRequest]) -> None:
+    """Read on for a while, keeping nothing: a client that is cut off while it writes may never see why (grpc.aio)."""
+    read = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for message in messages:
+                read += len(message.chunk)
+                if read > _DRAIN_BYTES:
+                    return
 
 
 async def _chunks(messages: AsyncIterator[studio_pb2.CreateSessionRequest]) -> AsyncIterator[bytes]:
