@@ -62,7 +62,6 @@ class Studio:
         """Open the store, and end what an earlier process left unfinished."""
         await self._store.open()
         await asyncio.to_thread(self._blobs.sweep)
-        await asyncio.to_thread(self._blobs.clear_staging)
         for job in await self._store.unfinished_jobs():
             journal = Journal(self._store, self._hub, job, await self._store.last_seq(job.job_id))
             await _fail(journal, job.step, _STOPPED)

@@ -85,7 +85,7 @@ class Stages:
             return await self._run(work, "detect", stub.DetectObjects, request, self.settings.init_seconds)
         finally:
             await asyncio.wait([staging])  # a thread cannot be stopped, and must not write after the discard
-            await asyncio.to_thread(self.blobs.discard, target)
+            self.blobs.discard(target)
 
     async def segment(self, work: Work, request: segment_pb2.SegmentRequest) -> Outcome[segment_pb2.SegmentResult]:
         """The cut-out."""
@@ -160,7 +160,7 @@ class Stages:
             await asyncio.to_thread(self._publish, work.account, result, targets)
         finally:
             for target in targets:
-                await asyncio.to_thread(self.blobs.discard, target)
+                self.blobs.discard(target)  # not awaited: a task may be cancelled again while it tidies
         return result
 
     async def _responses(

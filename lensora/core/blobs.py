@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import shutil
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,10 +201,6 @@ class FolderStore:
         folder = Path(unquote(urlsplit(target).path)).parent
         for _ in range(3):  # a writer may come between two steps of the first
             shutil.rmtree(folder, ignore_errors=True)
-
-    def clear_staging(self) -> None:
-        """Remove what a process that was killed left in the staging area; nothing may be under way."""
-        shutil.rmtree(self.root / ".staging", ignore_errors=True)
 
     def _path(self, account: str, sha256: str) -> Path:
         if not _ACCOUNT.fullmatch(account) or not _SHA256.fullmatch(sha256):

@@ -249,6 +249,7 @@ def test_a_staged_result_is_published_once_it_is_checked(root: Path) -> None:
     store.publish("local", target, sha256_hex(DATA), len(DATA))
     with store.open("local", sha256_hex(DATA)) as file:
         assert file.read() == DATA
+    store.discard(target)
     assert names(root / ".staging") == []
 
 
@@ -276,10 +277,18 @@ def test_targets_are_fresh_and_discarding_is_harmless(root: Path) -> None:
     store = FolderStore(root)
     targets = {store.new_target() for _ in range(100)}
     assert len(targets) == 100
-    target = targets.pop()
-    store.stage(target, DATA)
+    store.stage(next(iter(targets)), DATA)
+    for target in [*targets, *targets]:
+        store.discard(target)
+    assert names(root / ".staging") == []
+
+
+def test_who_writes_after_the_discard_leaves_nothing_behind(root: Path) -> None:
+    store = FolderStore(root)
+    target = store.new_target()
     store.discard(target)
-    store.discard(target)
+    with pytest.raises(ResourceExhausted):
+        BlobAccess(store.prefix).write(target, DATA, "target")
     assert names(root / ".staging") == []
 
 
