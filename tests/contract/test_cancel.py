@@ -45,7 +45,7 @@ async def test_a_cancel_reaches_a_service_that_floods_with_progress(gateway: Gat
             await asyncio.sleep(0)
 
     services["Segment"].script = flood
-    for _ in range(5):
+    for _ in range(3):
         job = await gateway.start()
         call = await services["Segment"].begun(len(services["Segment"].calls) + 1)
         await gateway.until(job.job_id, studio_pb2.STEP_REMOVING_BG, studio_pb2.STEP_STATE_RUNNING)
@@ -115,7 +115,7 @@ async def test_a_cancel_at_any_moment_leaves_one_whole_story(gateway: Gateway, s
     for method in JOB_METHODS:
         services[method].to_target = True
         services[method].phases = [(number / 5, "") for number in range(6)]
-    for seed in range(12):
+    for seed in range(6):
         job = await gateway.create(spec_of(session.session_id, seed=seed))
         after = pick.randrange(1, 25)
         async for response in gateway.watch(job.job_id):

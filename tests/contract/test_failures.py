@@ -176,7 +176,7 @@ async def test_a_job_that_runs_out_of_its_time(tmp_path: Path, services: Service
 
 async def test_the_time_in_the_queue_does_not_count(tmp_path: Path, services: Services) -> None:
     hold = services["Segment"].held()
-    async with running_gateway(tmp_path, services, job_seconds=1.5, running_jobs=1) as gateway:
+    async with running_gateway(tmp_path, services, job_seconds=1.0, running_jobs=1) as gateway:
         first = await gateway.start()
         second = await gateway.start(object_index=1)
         assert (await gateway.finished(first.job_id)).error.reason == "JOB_TIMED_OUT"

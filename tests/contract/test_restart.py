@@ -66,7 +66,7 @@ async def test_what_a_killed_gateway_left_is_failed_at_the_next_start(
     async with running_gateway(tmp_path, services) as gateway:
         job = await gateway.make()
         job_id, seq = await unfinished(tmp_path, job, begun=begun)
-        (gateway.blobs.root / ".staging" / "left").write_bytes(b"half an upload of a stranger")
+        gateway.blobs.stage(gateway.blobs.new_target(), b"half an upload of a stranger")
     async with running_gateway(tmp_path, services) as gateway:
         story = await gateway.story(job_id)
         assert story[-1].event.seq == seq + 1

@@ -89,9 +89,9 @@ async def test_another_accounts_job_is_not_found(gateway: Gateway) -> None:
 
 async def test_many_watchers_see_the_same(gateway: Gateway, services: Services) -> None:
     hold = services["Segment"].held()
-    services["Render"].phases = [(number / 20, "") for number in range(20)]
+    services["Render"].phases = [(number / 10, "") for number in range(10)]
     job = await gateway.start()
-    watchers = [asyncio.create_task(collect(gateway.watch(job.job_id))) for _ in range(20)]
+    watchers = [asyncio.create_task(collect(gateway.watch(job.job_id))) for _ in range(10)]
     await services["Segment"].begun()
     hold.set()
     stories = await asyncio.gather(*watchers)
