@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -89,7 +90,7 @@ class Studio:
             image += chunk
         if not image:
             raise InvalidArgument.of("image", "required: at least one byte", reason="IMAGE_EMPTY")
-        work = Work(account, uuid.uuid4().hex, _ignore)
+        work, started = Work(account, uuid.uuid4().hex, _ignore), time.monotonic()
         result = (await self._stages.detect(work, bytes(image), options.max_objects)).result
         now = datetime.now(UTC)
         session = Session(
@@ -99,6 +100,7 @@ class Studio:
             photo_width=result.width,
             photo_height=result.height,
             objects=tuple(_object(proposal) for proposal in result.proposals),
+            detect_elapsed_ms=round((time.monotonic() - started) * 1000),
             created_at=now,
             expires_at=now + timedelta(hours=self._settings.session_hours),
         )

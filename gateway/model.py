@@ -102,6 +102,7 @@ class Session:
     photo_width: int
     photo_height: int
     objects: tuple[DetectedObject, ...]
+    detect_elapsed_ms: int
     created_at: datetime
     expires_at: datetime
 

@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     mesh3d_target: str = "127.0.0.1:50054"
     render_target: str = "127.0.0.1:50055"
 
+    connect_seconds: float = Field(default=30.0, gt=0)
+    """How long to wait for a service that is not there, before a stage is given up."""
+
     init_seconds: float = Field(default=20.0, gt=0)
     """Deadline of detection."""
 

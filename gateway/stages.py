@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import math
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -18,7 +19,7 @@ from gateway.settings import Settings
 from gateway.store import Store
 from lensora.background.v1 import background_pb2, background_pb2_grpc
 from lensora.core.blobs import FolderStore, sha256_hex
-from lensora.core.errors import Internal, InvalidArgument, Unavailable
+from lensora.core.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
 from lensora.detect.v1 import detect_pb2, detect_pb2_grpc
 from lensora.mesh3d.v1 import mesh3d_pb2, mesh3d_pb2_grpc
 from lensora.render.v1 import render_pb2, render_pb2_grpc
@@ -34,7 +35,7 @@ Result = TypeVar("Result", bound=Message)
 Progress = Callable[[float, str], Awaitable[None]]
 """Awaited with (fraction, phase) while a stage runs."""
 
-_FINGERPRINT_SECONDS = 60.0
+_FINGERPRINT_SECONDS = 30.0
 
 _log = structlog.get_logger()
 
@@ -70,6 +71,8 @@ class Stages:
     blobs: FolderStore
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
+    _asked: dict[str, float] = field(default_factory=dict)
+    """When each service was last asked for its fingerprint; monotonic seconds."""
 
     async def detect(self, work: Work, image: bytes, max_objects: int) -> Outcome[detect_pb2.DetectObjectsResult]:
         """The normalised photo and the proposals in it. The upload itself is not kept."""
@@ -149,6 +152,7 @@ class Stages:
                 blob.url = self.blobs.url(work.account, blob.sha256)
         result: Any = None
         try:
+            await self._connect(service)
             async with contextlib.aclosing(self._responses(work, service, method, call, seconds)) as responses:
                 async for response in responses:
                     if response.WhichOneof("event") == "progress":
@@ -171,22 +175,29 @@ class Stages:
             async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:
-            raise _explained(service, error) from error
+            raise _explained(service, error, seconds) from error
         finally:
             call.cancel()  # one that was left in the middle would run on in the service
 
     async def _fingerprint(self, service: str) -> str:
-        """The fingerprint last advertised; asks the service once, and waits a little for one that is starting."""
-        if service not in self._fingerprints:
+        """The fingerprint last advertised; asked for again now and then, because services are upgraded under us."""
+        asked = self._asked.get(service)
+        if asked is None or time.monotonic() - asked > _FINGERPRINT_SECONDS:
+            await self._connect(service)
             stub: Any = engine_pb2_grpc.EngineServiceStub(self._channel(service))
             try:
-                answer = await stub.GetEngine(
-                    engine_pb2.GetEngineRequest(), timeout=_FINGERPRINT_SECONDS, wait_for_ready=True
-                )
+                answer = await stub.GetEngine(engine_pb2.GetEngineRequest(), timeout=_FINGERPRINT_SECONDS)
             except grpc.aio.AioRpcError as error:
                 raise _gone(service) from error
-            self._fingerprints[service] = answer.engine.fingerprint
+            self._fingerprints[service], self._asked[service] = answer.engine.fingerprint, time.monotonic()
         return self._fingerprints[service]
+
+    async def _connect(self, service: str) -> None:
+        """Wait for a service that is starting, or starting again; nothing is lost by that, its work has not begun."""
+        try:
+            await asyncio.wait_for(self._channel(service).channel_ready(), self.settings.connect_seconds)
+        except TimeoutError:
+            raise _gone(service) from None
 
     def _channel(self, service: str) -> grpc.aio.Channel:
         if service not in self._channels:
@@ -234,9 +245,11 @@ def _result_type(service: str, request_name: str) -> Any:
     return getattr(modules[service], request_name.removesuffix("Request") + "Result")
 
 
-def _explained(service: str, error: grpc.aio.AioRpcError) -> Exception:
-    """The service's own error, or, when it is gone, one that says which service."""
+def _explained(service: str, error: grpc.aio.AioRpcError, seconds: float) -> Exception:
+    """The service's own error, or, when it is gone or late, one that says which service."""
     told = from_rpc(error)
+    if isinstance(told, DeadlineExceeded) and told.reason == DeadlineExceeded.default_reason:
+        return DeadlineExceeded(f"the {service} service was not done within {seconds:g} s", reason="STAGE_TIMED_OUT")
     if isinstance(told, Unavailable) and told.reason == Unavailable.default_reason:
         return _gone(service)
     return told

@@ -18,6 +18,7 @@ from lensora.core.imaging import MAX_FILE_BYTES
 from lensora.studio.v1 import studio_pb2, studio_pb2_grpc
 
 _CHUNK_BYTES = 256 * 1024
+_UPLOAD_CHUNK_BYTES = 1024 * 1024
 _DRAIN_BYTES, _DRAIN_SECONDS = MAX_FILE_BYTES // 2, 2.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -49,7 +50,9 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
         protos.refuse_unbuilt(first.options, "idempotency_key")
         options = validated(SessionOptions, max_objects=first.options.max_objects or 6)
         session = await self._studio.create_session(LOCAL_ACCOUNT, options, _chunks(messages))
-        return studio_pb2.CreateSessionResponse(session=protos.session(session))
+        return studio_pb2.CreateSessionResponse(
+            session=protos.session(session), detect_elapsed_ms=session.detect_elapsed_ms
+        )
 
     async def CreateJob(self, request: studio_pb2.CreateJobRequest, context: Context) -> studio_pb2.CreateJobResponse:
         """See the proto."""
@@ -117,4 +120,6 @@ async def _chunks(messages: AsyncIterator[studio_pb2.CreateSessionRequest]) -> A
     async for message in messages:
         if message.WhichOneof("part") != "chunk":
             raise InvalidArgument.of("options", "allowed in the first message only")
+        if len(message.chunk) > _UPLOAD_CHUNK_BYTES:
+            raise InvalidArgument.of("chunk", f"at most {_UPLOAD_CHUNK_BYTES} bytes a message")
         yield message.chunk

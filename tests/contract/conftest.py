@@ -44,7 +44,7 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     """A gateway over ``services`` that never saw this test's photo."""
     shared_gateway.photo = request.node.nodeid.encode()
-    shared_gateway.studio._stages._fingerprints.clear()
+    shared_gateway.studio._stages._asked.clear()
     yield shared_gateway
     await shared_gateway.cancel_all()
     services.reset()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,7 +13,7 @@ import pytest
 
 from lensora.core.errors import InvalidArgument
 from lensora.studio.v1 import studio_pb2
-from tests.contract.harness import Gateway, refused
+from tests.contract.harness import Gateway, refused, running_gateway, running_services
 from tests.contract.scripted import PATIENCE, Services
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -88,6 +89,20 @@ async def test_twenty_million_bytes_are_taken(gateway: Gateway, services: Servic
     assert gateway.staged() == []
 
 
+async def test_a_chunk_is_at_most_a_mebibyte(gateway: Gateway) -> None:
+    upload = [options(), Request(chunk=bytes(2**20)), Request(chunk=bytes(2**20 + 1))]
+    error = await refused(gateway.stub.CreateSession(upload, timeout=PATIENCE), INVALID, "INVALID_ARGUMENT")
+    assert [violation.field for violation in error.violations] == ["chunk"]
+
+
+async def test_detection_says_its_time(gateway: Gateway, services: Services) -> None:
+    hold = services["DetectObjects"].held()
+    asyncio.get_running_loop().call_later(0.05, hold.set)
+    upload = [options(), Request(chunk=b"a slow photo")]
+    response = await gateway.stub.CreateSession(upload, timeout=PATIENCE)
+    assert 45 <= response.detect_elapsed_ms < 1000 * PATIENCE
+
+
 async def test_one_more_byte_is_refused_without_waiting_for_the_rest(gateway: Gateway, services: Services) -> None:
     async def endless() -> AsyncIterator[Request]:
         yield options()
@@ -126,17 +141,20 @@ async def test_the_services_own_error_arrives_with_its_field(gateway: Gateway, s
     await gateway.upload()
 
 
-async def test_a_detector_that_is_down_is_unavailable(fresh: Gateway) -> None:
-    await fresh.upload(b"another")
-    await fresh.services.detect.stop()
-    error = await refused(fresh.upload(), grpc.StatusCode.UNAVAILABLE, "STAGE_UNAVAILABLE")
-    assert "detect" in error.message
-    assert fresh.staged() == []
-    await fresh.services.detect.start()
-    async with asyncio.timeout(PATIENCE):
-        while not fresh.services["DetectObjects"].calls[1:]:
-            with contextlib.suppress(grpc.aio.AioRpcError):  # until its channel connects again
-                await fresh.upload()
+async def test_a_detector_that_is_down_is_unavailable_until_it_is_back(tmp_path: Path) -> None:
+    async with (
+        running_services(tmp_path) as services,
+        running_gateway(tmp_path, services, connect_seconds=0.2) as gateway,
+    ):
+        await services.detect.stop()
+        error = await refused(gateway.upload(), grpc.StatusCode.UNAVAILABLE, "STAGE_UNAVAILABLE")
+        assert "detect" in error.message
+        assert gateway.staged() == []
+        await services.detect.start()
+        async with asyncio.timeout(PATIENCE):
+            while not services["DetectObjects"].calls:
+                with contextlib.suppress(grpc.aio.AioRpcError):  # until its channel connects again
+                    await gateway.upload()
 
 
 async def test_a_caller_that_leaves_stops_the_detector(gateway: Gateway, services: Services) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from gateway import stages
 from lensora.core.blobs import file_url
 from lensora.core.errors import DeadlineExceeded, FailedPrecondition, Internal, LensoraError, Unavailable
 from lensora.studio.v1 import studio_pb2
@@ -137,17 +136,25 @@ async def test_a_service_process_that_is_killed(tmp_path: Path, services: Servic
         await process.wait()
 
 
-async def test_a_service_that_never_was_there(fresh: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "_FINGERPRINT_SECONDS", 0.2)
+async def test_a_service_that_never_was_there(tmp_path: Path, services: Services) -> None:
+    async with running_gateway(tmp_path, services, mesh3d_target="127.0.0.1:1", connect_seconds=0.2) as gateway:
+        await failed(gateway, (await gateway.start()).job_id, "Reconstruct", "STAGE_UNAVAILABLE")
+
+
+async def test_a_service_that_starts_again_is_waited_for(fresh: Gateway) -> None:
+    await fresh.make()
     await fresh.services.mesh3d.stop()
-    await failed(fresh, (await fresh.start()).job_id, "Reconstruct", "STAGE_UNAVAILABLE")
+    job = await fresh.start(seed=1)
+    await fresh.services["BuildScene"].begun(2)
+    await fresh.services.mesh3d.start()
+    assert (await fresh.finished(job.job_id)).status == studio_pb2.JOB_STATUS_SUCCEEDED
 
 
 @pytest.mark.parametrize(
     "error",
     [
         Unavailable("the engine is still loading", reason="ENGINE_LOADING"),
-        DeadlineExceeded("the stage ran out of time"),
+        DeadlineExceeded("mesh3d reported nothing for 30 s", reason="STAGE_STALLED"),
         Internal("an unexpected error; see the service's log"),
     ],
 )
@@ -160,7 +167,7 @@ async def test_errors_keep_their_reason(gateway: Gateway, services: Services, er
 async def test_a_stage_that_runs_out_of_its_time(tmp_path: Path, services: Services) -> None:
     services["Compose"].held()
     async with running_gateway(tmp_path, services, stage_seconds=0.5) as gateway:
-        await failed(gateway, (await gateway.start()).job_id, "Compose", "DEADLINE_EXCEEDED")
+        await failed(gateway, (await gateway.start()).job_id, "Compose", "STAGE_TIMED_OUT")
     assert (await services["Compose"].calls[0].gone()).cancelled
 
 

@@ -29,6 +29,7 @@ SESSION = Session(
     10,
     10,
     (DetectedObject(0, "cup", "product", Box(0.1, 0.1, 0.9, 0.9), 1.0),),
+    412,
     WHEN,
     WHEN,
 )

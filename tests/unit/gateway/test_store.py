@@ -107,7 +107,7 @@ async def test_every_field_of_a_session_comes_back(store: Store) -> None:
         DetectedObject(0, "Küche", "food", Box(0.1, 0.2, 0.9, 1.0), 1 / 3),
         DetectedObject(1, "all", "full_frame", FULL_FRAME, 1.0),
     )
-    session = Session(str(uuid4()), "local", BLOB, 4096, 1, objects, WHEN, WHEN + timedelta(hours=24))
+    session = Session(str(uuid4()), "local", BLOB, 4096, 1, objects, 412, WHEN, WHEN + timedelta(hours=24))
     await store.add_session(session)
     assert await store.session("local", session.session_id) == session
     assert await store.session("other", session.session_id) is None
