@@ -1,4 +1,4 @@
-"""The real system: `lensora up`, six processes, for the whole of the e2e tests."""
+"""The real system: `lensora up`, six processes, for all of the e2e tests."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def still_running(family: list[psutil.Process], seconds: float) -> list[psutil.P
     return [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     running = start(tmp_path_factory.mktemp("home"))
     yield running

@@ -39,7 +39,7 @@ def settings(**changes: Any) -> WorkerSettings:
 
 def workers() -> list[int]:
     """Processes that run an engine for us, without the resource tracker of multiprocessing."""
-    children = psutil.Process().children(recursive=True)
+    children = psutil.Process().children()
     return [child.pid for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
