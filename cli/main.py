@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import structlog
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from lensora.core.errors import LensoraError
 
@@ -88,9 +88,9 @@ def list_models() -> None:
     """Every model: stage, size, licence, SHA-256, and whether it is here."""
     from lensora.core import models
 
-    table = Table("name", "stage", "MB", "licence", "sha256", "status", box=None)
+    table = Table("name", "stage", "MB", "licence", Column("sha256", overflow="fold"), "status", box=None)
     for model in models.MODELS.values():
-        row = (model.name, ", ".join(model.stages), f"{model.size / 1e6:.1f}", model.licence, model.sha256[:16] + "…")
+        row = (model.name, ", ".join(model.stages), f"{model.size / 1e6:.1f}", model.licence, model.sha256)
         table.add_row(*row, models.status(model.name))
     console = Console()
     console.print(table)

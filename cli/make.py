@@ -19,9 +19,14 @@ from rich.table import Table
 
 from cli import supervisor
 from cli.studio import FILES, Studio
-from lensora.core.errors import FailedPrecondition, InvalidArgument
+from gateway.options import Output, PromptBackground, validated
+from lensora.core.errors import FailedPrecondition, InvalidArgument, Unavailable
+from lensora.runtime.channels import open_channel, wait_serving
 from lensora.studio.v1 import studio_pb2
 from lensora.type.v1 import geometry_pb2, mesh_pb2, scene_pb2
+
+_SERVER_SECONDS = 5.0
+"""How long a gateway that is said to be running may take to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +64,10 @@ def order(
     out: Path,
     server: str | None,
 ) -> Order:
-    """Arguments as a person typed them, as an order; the gateway checks the values, this the spelling.
+    """Arguments as a person typed them, as an order.
 
     Raises:
-        InvalidArgument: ``size`` or ``camera`` cannot be read.
+        InvalidArgument: one of them cannot be read, or breaks a rule of the contract.
     """
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size)
     if match is None:
@@ -70,6 +75,9 @@ def order(
     presets = {name.removeprefix("CAMERA_PRESET_").lower(): number for name, number in scene_pb2.CameraPreset.items()}
     if camera not in presets or not presets[camera]:
         raise InvalidArgument.of("camera", f"turntable, dolly or cinematic, not {camera!r}")
+    validated(Output, width=int(match[1]), height=int(match[2]), duration_s=duration)  # before anything is started
+    if background != "transparent":
+        validated(PromptBackground, prompt=background)
     spec = studio_pb2.JobSpec(
         background=studio_pb2.Background(transparent=studio_pb2.TransparentBackground())
         if background == "transparent"
@@ -105,6 +113,11 @@ async def make(order: Order, console: Console) -> Made:
 @contextlib.asynccontextmanager
 async def _gateway(server: str | None) -> AsyncIterator[tuple[str, asyncio.Future[None]]]:
     if server is not None:
+        try:
+            async with open_channel(server) as channel:
+                await wait_serving(channel, _SERVER_SECONDS)
+        except Unavailable as error:
+            raise Unavailable(f"no gateway answers at {server}", reason="GATEWAY_UNREACHABLE") from error
         yield server, asyncio.get_running_loop().create_future()
         return
     with tempfile.TemporaryDirectory(prefix="lensora-") as home:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -102,6 +103,7 @@ async def first_of(work: asyncio.Future[Any], broken: asyncio.Future[None]) -> N
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     if broken.done():
         work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
         broken.result()
     await work
 
@@ -136,9 +138,8 @@ async def _keep_up(system: System, member: _Member) -> None:
         _log.warning("process ended", process=member.name, status=status)
         member.failures = member.failures + 1 if time.monotonic() - started < _READY_SECONDS else 0
         if member.failures >= _START_TRIES or status == 1:
-            message = f"{member.name} ended with status {status}: {_last_words(member.log)}"
             if not system.broken.done():
-                system.broken.set_exception(Unavailable(message, reason="PROCESS_DOWN"))
+                system.broken.set_exception(_why(member, status))
             return
         await asyncio.sleep(_RESTART_SECONDS * member.failures)
         await member.start()
@@ -188,6 +189,13 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _last_words(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1][:500] if lines else "it said nothing"
+def _why(member: _Member, status: int) -> Unavailable:
+    """What the process said last: its own typed error if it has one, else the bare line."""
+    lines = member.log.read_text(errors="replace").strip().splitlines()
+    last = lines[-1][:500] if lines else "it said nothing"
+    try:
+        event = json.loads(last)
+        message, reason = str(event["message"]), str(event["reason"])
+    except (ValueError, KeyError, TypeError):
+        message, reason = f"ended with status {status}: {last}", "PROCESS_DOWN"
+    return Unavailable(f"{member.name}: {message}", reason=reason)
