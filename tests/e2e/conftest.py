@@ -23,6 +23,9 @@ class System:
 
     process: subprocess.Popen[str]
     address: str
+    """Of the gateway."""
+    addresses: dict[str, str]
+    """Of all six, by name."""
     home: Path
 
     def service(self, name: str) -> psutil.Process:
@@ -40,10 +43,12 @@ def start(home: Path) -> System:
         stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     assert process.stdout is not None
+    addresses: dict[str, str] = {}
     for line in process.stdout:
-        found = re.search(r"speaks gRPC on (\S+);", line)
-        if found:
-            return System(process, found[1], home)
+        if member := re.match(r"(\w+) +(\S+:\d+) +pid \d+", line):
+            addresses[member[1]] = member[2]
+        if found := re.search(r"speaks gRPC on (\S+);", line):
+            return System(process, found[1], addresses, home)
     raise AssertionError(f"`lensora up` ended with {process.wait()}")
 
 

@@ -10,9 +10,13 @@ import time
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import psutil
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from cli.studio import Studio
 from lensora.core.errors import InvalidArgument, LensoraError
@@ -92,6 +96,33 @@ async def test_a_cancel_stops_the_work_within_a_second(system: System, studio: S
     assert still_running([worker], 1.0 - (time.monotonic() - asked)) == []
     assert (await ended(studio, job)).status == studio_pb2.JOB_STATUS_CANCELLED
     assert (await ended(studio, await new_job(studio, SHORT, seed=8))).status == studio_pb2.JOB_STATUS_SUCCEEDED
+
+
+NAMES = {
+    "detect": "lensora.detect.v1.DetectService",
+    "segment": "lensora.segment.v1.SegmentService",
+    "background": "lensora.background.v1.BackgroundService",
+    "mesh3d": "lensora.mesh3d.v1.Mesh3dService",
+    "render": "lensora.render.v1.RenderService",
+    "gateway": "lensora.studio.v1.StudioService",
+}
+
+
+@pytest.mark.parametrize(("process", "service"), NAMES.items())
+async def test_all_six_answer_for_their_health_and_what_they_serve(system: System, process: str, service: str) -> None:
+    async with grpc.aio.insecure_channel(system.addresses[process]) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        for name in ("", service):
+            request = health_pb2.HealthCheckRequest(service=name)
+            answer = await stub.Check(request, timeout=20, wait_for_ready=True)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    reflected = await asyncio.to_thread(_reflected, system.addresses[process])
+    assert {service, "grpc.health.v1.Health"} <= reflected
+
+
+def _reflected(address: str) -> set[str]:
+    with grpc.insecure_channel(address) as channel:
+        return set(ProtoReflectionDescriptorDatabase(channel).get_services())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
