@@ -195,7 +195,9 @@ class Stages:
     async def _connect(self, service: str) -> None:
         """Wait for a service that is starting, or starting again; nothing is lost by that, its work has not begun."""
         try:
-            await asyncio.wait_for(self._channel(service).channel_ready(), self.settings.connect_seconds)
+            # not wait_for: in Python 3.11 it swallows a cancel that comes together with the answer
+            async with asyncio.timeout(self.settings.connect_seconds):
+                await self._channel(service).channel_ready()
         except TimeoutError:
             raise _gone(service) from None
 

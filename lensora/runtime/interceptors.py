@@ -35,7 +35,8 @@ class Border(grpc.aio.ServerInterceptor):
     async def wait_idle(self, seconds: float) -> bool:
         """Whether all calls ended within ``seconds``; health checks do not count."""
         try:
-            await asyncio.wait_for(self._idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
         except TimeoutError:
             return False
         return True
