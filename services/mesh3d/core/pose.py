@@ -17,8 +17,9 @@ from scipy.spatial.transform import Rotation
 
 Points = NDArray[np.float64]
 
-MAX_CONVERGENCE_DEGREES = 25.0
-"""Angle between opposite sides of the outline up to which a perspective view is still near enough to parallel."""
+MAX_CONVERGENCE_DEGREES = 60.0
+"""Angle between opposite sides of the outline up to which the parallel solution is a start worth refining. From three
+box lengths away the short sides of a face that is nearly edge on differ by as much; the fit has the last word."""
 
 MIN_LENGTH_RATIO = 0.6
 """Shorter over longer of two opposite sides, for the same reason."""

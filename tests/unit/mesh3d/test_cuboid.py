@@ -54,6 +54,8 @@ def ratios(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
         Box(1.0, 1.5, 0.6, yaw=-35.0, elevation=25.0, distance=5.0),
         Box(1.0, 1.5, 0.6, yaw=-50.0, elevation=25.0, distance=3.0),
         Box(2.0, 1.0, 1.3, yaw=-60.0, elevation=30.0, distance=4.0),
+        Box(1.0, 1.5, 0.7, yaw=-25.0, elevation=12.0, distance=3.0),
+        Box(1.0, 1.5, 0.7, yaw=-10.0, elevation=15.0, distance=5.0),
     ],
 )
 def test_three_faces_tell_all_three_sizes(box: Box) -> None:
