@@ -38,7 +38,7 @@ class ReconstructResult:
     watertight: bool
     triangles: int
     method: str
-    """How the shape was found, e.g. ``lathe`` or ``inflation``."""
+    """How the shape was found, e.g. ``cuboid``, ``lathe`` or ``inflation``."""
 
 
 class Mesh3dEngine(Engine[ReconstructRequest, ReconstructResult], Protocol):

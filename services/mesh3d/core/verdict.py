@@ -66,8 +66,15 @@ class Measures:
     verdict: Verdict
 
 
-def judge(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> Measures:
-    """Measure a closed mesh; (n, 3) vertices in any unit and pose, (m, 3) faces counter-clockwise from outside."""
+def judge(vertices: NDArray[np.floating], faces: NDArray[np.integer], *, measured: bool = False) -> Measures:
+    """Measure a closed mesh.
+
+    Args:
+        vertices: (n, 3) in any unit and pose.
+        faces: (m, 3) counter-clockwise from outside.
+        measured: the photo showed how deep the subject is; a flat box is then a thin thing (a book), not a picture
+            that was extruded for want of knowing better.
+    """
     axes, sides = minimum_box(vertices)
     boxed = np.asarray(vertices, dtype=np.float64) @ axes.T
     boxed -= (boxed.min(axis=0) + boxed.max(axis=0)) / 2
@@ -80,7 +87,10 @@ def judge(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> Measure
         "back_difference": _back_difference(boxed, faces) / float(sides[0]),
         "hull_fill": volume / float(ConvexHull(boxed).volume),
     }
-    return Measures(**figures, watertight=is_watertight(vertices, faces), verdict=_verdict(**figures))
+    verdict = _verdict(**figures)
+    if verdict == "slab" and measured:
+        verdict = "thin"
+    return Measures(**figures, watertight=is_watertight(vertices, faces), verdict=verdict)
 
 
 def _verdict(

@@ -147,9 +147,9 @@ def render_front(loaded: Loaded, elevation: float, side: int = 200) -> tuple[NDA
     return np.asarray(colour, dtype=np.float64), np.isfinite(depth)
 
 
-def compare_with_photo(cutout: Cutout, loaded: Loaded, elevation: float) -> tuple[float, float]:
+def compare_with_photo(cutout: Cutout, loaded: Loaded, elevation: float, side: int = 200) -> tuple[float, float]:
     """PSNR in decibels inside the photo's eroded matte, and the outlines' intersection over union."""
-    colour, covered = render_front(loaded, elevation)
+    colour, covered = render_front(loaded, elevation, side)
     left, top, width, height = cv2.boundingRect((cutout[..., 3] >= 128).astype(np.uint8))
     photo = cutout[top : top + height, left : left + width]
     # the solid's foot is cut: only the top edges are sure to agree
