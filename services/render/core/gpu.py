@@ -28,6 +28,8 @@ PASSES = {
     "classify": "screen",
     "shade_whole": "screen",
     "shade_edge": "screen",
+    "defocus": "screen",
+    "magnify": "screen",
     "composite": "screen",
     "luma": "screen",
     "chroma": "screen",

@@ -11,20 +11,23 @@ from lensora.core.scene import Scene
 from services.render.core.film import Planes
 from services.render.core.gpu import Gpu
 from services.render.core.ground import GroundLight
+from services.render.core.lens import Lens
+from services.render.core.plate import Plate
 from services.render.core.view import Rectangle, around_ground, ground_matrix, union
+from services.render.core.zoom import Zoom
 
 
 class Picture:
-    """Composites frames; the camera and the plate stand still, so only what can change is drawn anew."""
+    """Composites frames; while the view stands still, only what can change is drawn anew."""
 
-    def __init__(self, gpu: Gpu, scene: Scene, part: Rectangle, ground: GroundLight) -> None:
+    def __init__(self, gpu: Gpu, scene: Scene, part: Rectangle, ground: GroundLight, lens: Lens) -> None:
         """``part`` is where the subject may be seen."""
         self._gpu = gpu
         self._ground = ground
         self._part = part
         size = (scene.plate.shape[1], scene.plate.shape[0])
         self._size = size
-        self._plate = gpu.picture(scene.plate, srgb=True)
+        self._plate = Plate(gpu, scene, lens)
         self._frame = gpu.canvas(size, dtype="f1")
         self._luma = gpu.canvas(size, components=1, dtype="f1").framebuffer
         half = (size[0] // 2, size[1] // 2)
@@ -32,22 +35,25 @@ class Picture:
         self._to_ground = ground_matrix(scene.camera, size)
         self._changing = union(part, around_ground(scene.camera, ground.window, size))
         self._drawing: Rectangle = (0, 0, *size)
+        self._shown: Zoom | None = None
 
-    def draw(self, subject: moderngl.Texture) -> Planes:
+    def draw(self, subject: moderngl.Texture, zoom: Zoom) -> Planes:
         """Put ``subject`` (linear display RGB times coverage, coverage) over the plate and read the picture back."""
+        self._drawing = self._changing if zoom == self._shown else (0, 0, *self._size)
+        self._shown = zoom
+        plate = self._plate.draw(zoom)
         self._cover(
             "composite",
             self._frame.framebuffer,
-            plate=self._plate,
+            plate=plate,
             subject=subject,
             ground=self._ground.texture,
             subject_corner=self._part[:2],
-            pixel_to_ground=self._to_ground,
+            pixel_to_ground=self._to_ground @ np.linalg.inv(zoom.pixel_matrix()),
             window=self._ground.window,
         )
         self._cover("luma", self._luma, picture=self._frame.texture)
         self._cover("chroma", self._chroma, picture=self._frame.texture)
-        self._drawing = self._changing
         columns, rows = self._size
         luma = np.frombuffer(self._luma.read(components=1, alignment=1), np.uint8)
         blue, red = (self._chroma.read(components=1, attachment=part, alignment=1) for part in (0, 1))
@@ -59,7 +65,7 @@ class Picture:
         )
 
     def _cover(self, name: str, target: moderngl.Framebuffer, **uniforms: Any) -> None:
-        """Run a screen pass over the part of ``target`` that changes; over all of it the first time."""
+        """Run a screen pass over the part of ``target`` that changed."""
         shrunk = self._size[0] // target.width
         left, top, width, height = self._drawing
         target.viewport = (left // shrunk, top // shrunk, width // shrunk, height // shrunk)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 
 from lensora.core.engines import Context
-from lensora.core.errors import InvalidArgument, Unimplemented
+from lensora.core.errors import InvalidArgument
 from lensora.core.geometry import thin_axis_ratio
-from services.render.core.arc import footprint_ratio, is_slab, turntable
+from services.render.core.arc import footprint_ratio, is_slab
 from services.render.core.film import FilmWriter
 from services.render.core.glb import load_glb
 from services.render.core.gpu import Gpu
+from services.render.core.moves import camera_move
 from services.render.core.orient import front_yaw_degrees
 from services.render.core.placement import place
 from services.render.core.simplify import simplified
@@ -61,22 +62,20 @@ class EmbeddedEngine:
         measured = simplified(*mesh.merged(), MEASURED_TRIANGLES)
         coarse = simplified(*measured, COARSE_TRIANGLES)
         context.check()
-        arc = turntable(frames, slab=is_slab(thin_axis_ratio(measured[0]), footprint_ratio(vertices)))
+        slab = is_slab(thin_axis_ratio(measured[0]), footprint_ratio(vertices))
         context.check()
         placement = place(vertices, request.scene, yaw)
-        stage = Stage(self._gpu, mesh, coarse, request.scene, placement, context.check)
+        move = camera_move(request.preset, frames, request.scene, placement, vertices, slab=slab)
+        stage = Stage(self._gpu, mesh, coarse, request.scene, placement, move, context.check)
         with FilmWriter(request.width, request.height) as film:
-            for number, degrees in enumerate(arc.yaws_degrees):
-                film.add(stage.draw(float(degrees)))
+            for number in range(frames):
+                film.add(stage.draw(number))
                 context.progress((number + 1) / frames, "rendering-video")
-        return RenderResult(film.result(), frames, arc.degrees, arc.clamped, yaw)
+        return RenderResult(film.result(), frames, move.arc.degrees, move.arc.clamped, yaw)
 
 
 def _check(request: RenderRequest) -> None:
     """Refuse what this engine cannot film, before any work."""
-    if request.preset != "turntable":
-        message = f"camera_preset {request.preset!r} is not built into the embedded renderer yet; turntable is"
-        raise Unimplemented(message, reason="PRESET_UNIMPLEMENTED")
     rows, columns = request.scene.plate.shape[:2]
     if (columns, rows) != (request.width, request.height):
         message = f"its plate is {columns} x {rows} pixels and the film {request.width} x {request.height}"
