@@ -31,6 +31,7 @@ PASSES = {
     "defocus": "screen",
     "magnify": "screen",
     "composite": "screen",
+    "cutout": "screen",
     "luma": "screen",
     "chroma": "screen",
 }

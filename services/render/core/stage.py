@@ -4,7 +4,7 @@
 
     occluder ─ ground_key ─ ground_light ─┐
     depth ────────────────────────────────┤
-    geometry ─ classify ──────────────────┼─ shade_whole, shade_edge ─ composite ─ luma, chroma
+    geometry ─ classify ──────────────────┼─ shade_whole, shade_edge ─ composite, cutout ─ luma, chroma
     prefilter (once) ─────────────────────┘                          │
     occluder ─ ground_transfer (once)        defocus (once) ─ magnify┘
 
@@ -30,7 +30,7 @@ from services.render.core.lighting import ambient_light
 from services.render.core.mesh import Mesh, Triangles
 from services.render.core.moves import Move
 from services.render.core.orient import yaw_matrix
-from services.render.core.picture import Picture
+from services.render.core.picture import Cutout, Picture
 from services.render.core.placement import Placement
 from services.render.core.surface import KeyShadow, Shape, Surface
 from services.render.core.view import camera_matrix, crop_matrix
@@ -49,10 +49,13 @@ class Stage:
         placement: Placement,
         move: Move,
         check: Callable[[], None],
+        *,
+        alpha: bool = False,
     ) -> None:
         """Upload everything and bake what does not change; ``check`` is called between the steps.
 
-        ``coarse`` is a stand-in of ``mesh`` in few triangles that casts the shadow on the ground.
+        ``coarse`` is a stand-in of ``mesh`` in few triangles that casts the shadow on the ground. With ``alpha``
+        the frames are also drawn over nothing.
         """
         self._scene = scene
         self._move = move
@@ -71,10 +74,11 @@ class Stage:
         self._part = move.closest.around(scene.camera.project(move.outline, *size), size, border=4)
         self._gbuffer = GBuffer(gpu, self._part[2:])
         self._picture = Picture(gpu, scene, self._part, self._ground, move.lens)
+        self._cutout = Cutout(gpu, scene, self._part, self._ground) if alpha else None
         self._turned: float | None = None
 
-    def draw(self, number: int) -> Planes:
-        """Frame ``number`` of the move."""
+    def draw(self, number: int) -> tuple[Planes, ...]:
+        """Frame ``number`` of the move: in the scene, and with ``alpha`` also over nothing."""
         yaw, zoom = float(self._move.arc.yaws_degrees[number]), self._move.closest.at(self._move.nearness[number])
         turn = yaw_matrix(yaw)
         if yaw != self._turned:
@@ -82,7 +86,8 @@ class Stage:
             self._shadow.draw(turn)
             self._turned = yaw
         self._draw_subject(turn @ self._placement.matrix, zoom)
-        return self._picture.draw(self._gbuffer.lit, zoom)
+        picture = self._picture.draw(self._gbuffer.lit, zoom)
+        return (picture,) if self._cutout is None else (picture, self._cutout.draw(self._gbuffer.lit, zoom))
 
     def _draw_subject(self, model: NDArray[np.float64], zoom: Zoom) -> None:
         """Fill the G-buffer's ``lit`` with the mean of what each sample of the lens sees."""

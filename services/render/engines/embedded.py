@@ -6,12 +6,13 @@ Runs on any OpenGL 4.5 that EGL offers without a display: a GPU, or Mesa's softw
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 
 from lensora.core.engines import Context
 from lensora.core.errors import InvalidArgument
 from lensora.core.geometry import thin_axis_ratio
 from services.render.core.arc import footprint_ratio, is_slab
-from services.render.core.film import FilmWriter
+from services.render.core.film import MP4, WEBM_ALPHA, FilmWriter
 from services.render.core.glb import load_glb
 from services.render.core.gpu import Gpu
 from services.render.core.moves import camera_move
@@ -66,12 +67,16 @@ class EmbeddedEngine:
         context.check()
         placement = place(vertices, request.scene, yaw)
         move = camera_move(request.preset, frames, request.scene, placement, vertices, slab=slab)
-        stage = Stage(self._gpu, mesh, coarse, request.scene, placement, move, context.check)
-        with FilmWriter(request.width, request.height) as film:
+        stage = Stage(self._gpu, mesh, coarse, request.scene, placement, move, context.check, alpha=request.alpha)
+        with ExitStack() as stack:
+            formats = (MP4, WEBM_ALPHA) if request.alpha else (MP4,)
+            films = [stack.enter_context(FilmWriter(request.width, request.height, form)) for form in formats]
             for number in range(frames):
-                film.add(stage.draw(number))
+                for film, planes in zip(films, stage.draw(number), strict=True):
+                    film.add(planes)
                 context.progress((number + 1) / frames, "rendering-video")
-        return RenderResult(film.result(), frames, move.arc.degrees, move.arc.clamped, yaw)
+        video, *alpha_video = (film.result() for film in films)
+        return RenderResult(video, frames, move.arc.degrees, move.arc.clamped, yaw, *alpha_video)
 
 
 def _check(request: RenderRequest) -> None:

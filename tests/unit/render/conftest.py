@@ -228,7 +228,7 @@ def _draw(
     move = camera_move(preset, frames, scene, placement, vertices, slab=False)
     coarse = simplified(*mesh.merged(), COARSE_TRIANGLES)
     stage = Stage(gpu, mesh, coarse, scene, placement, move, lambda: None)
-    return [to_rgb(stage.draw(number)) for number in numbers]
+    return [to_rgb(stage.draw(number)[0]) for number in numbers]
 
 
 @pytest.fixture
