@@ -48,12 +48,18 @@ class Lens:
         return matrix
 
     def blur(self, camera: Camera, rows: int) -> float:
-        """Radius in pixels of the blur at infinite distance, in a picture of ``rows``; see ``radius`` at others.
+        """Radius in pixels of the blur at infinite distance, in a picture of ``rows``.
 
         At depth d it is this times abs(1 - focus / d): M. Potmesil and I. Chakravarty, "A Lens and Aperture Camera
         Model", SIGGRAPH 1981.
         """
         return self.radius / self.focus * focal_pixels(camera, rows)
+
+    def widest_blur(self, camera: Camera, points: NDArray[np.float64], rows: int) -> float:
+        """Largest radius in pixels of the blur of (n, 3) scene ``points``, in a picture of ``rows``."""
+        view = camera.view_matrix()
+        depths = -(points @ view[2, :3] + view[2, 3])
+        return self.blur(camera, rows) * float(np.abs(1 - self.focus / depths).max())
 
 
 def focal_pixels(camera: Camera, rows: int) -> float:

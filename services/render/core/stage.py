@@ -71,7 +71,8 @@ class Stage:
         self._surface = Surface(gpu, mesh)
         check()
         self._size = size = (scene.plate.shape[1], scene.plate.shape[0])
-        self._part = move.closest.around(scene.camera.project(move.outline, *size), size, border=4)
+        blur = math.ceil(move.closest.factor * move.lens.widest_blur(scene.camera, move.outline, size[1]))
+        self._part = move.closest.around(scene.camera.project(move.outline, *size), size, border=4 + blur)
         self._gbuffer = GBuffer(gpu, self._part[2:])
         self._picture = Picture(gpu, scene, self._part, self._ground, move.lens)
         self._cutout = Cutout(gpu, scene, self._part, self._ground) if alpha else None

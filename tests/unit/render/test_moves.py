@@ -111,6 +111,7 @@ def test_the_lens_keeps_its_plane_of_focus_and_spreads_the_rest_by_the_circle_of
     reach = np.linalg.norm(np.array(seen) - camera.project(points[:, :3], *SIZE), axis=2).max(axis=0)
     circles = lens.blur(camera, SIZE[1]) * np.abs(1 - lens.focus / np.array([1.1, 0.8, 2.0]))
     assert reach[0] < 1e-9
+    assert lens.widest_blur(camera, points[:, :3], SIZE[1]) == pytest.approx(circles.max())
     np.testing.assert_allclose(reach[1:], circles[1:], rtol=0.15)
 
 
