@@ -36,6 +36,8 @@ class RenderRequest:
     """Seconds; the film has ``round(24 · duration_s)`` frames."""
 
     seed: int = 0
+    alpha: bool = False
+    """Whether to make the film with alpha as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ class RenderResult:
 
     front_yaw_degrees: float
     """The auto-orient turn about +Y that was applied before the first frame."""
+
+    alpha_video: bytes | None = None
+    """WebM: VP9 with straight alpha, the same frames without the plate, the shadow as black; only where asked for."""
 
 
 class RenderEngine(Engine[RenderRequest, RenderResult], Protocol):

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from lensora.core.errors import InvalidArgument, Unimplemented
+from lensora.core.errors import InvalidArgument
 from lensora.render.v1 import render_pb2, render_pb2_grpc
 from lensora.runtime.convert import size_from_proto
 from lensora.runtime.scenes import scene_from_proto
@@ -28,8 +28,6 @@ class RenderServicer(render_pb2_grpc.RenderServiceServicer):
         """See the proto."""
 
         def decode() -> RenderRequest:
-            if request.HasField("alpha_video_target"):
-                raise Unimplemented("alpha_video_target: this build makes no film with alpha")
             width, height = size_from_proto(request.size, "size")
             return RenderRequest(
                 glb=self._stage.read(request.mesh, "mesh"),
@@ -39,10 +37,11 @@ class RenderServicer(render_pb2_grpc.RenderServiceServicer):
                 height=height,
                 duration_s=_duration(request.duration_s),
                 seed=request.seed,
+                alpha=request.HasField("alpha_video_target"),
             )
 
         def encode(result: RenderResult, engine: engine_pb2.EngineInfo) -> render_pb2.RenderResult:
-            return render_pb2.RenderResult(
+            response = render_pb2.RenderResult(
                 video=self._stage.write(result.video, "video/mp4", request.video_target, "video_target"),
                 camera=scene_pb2.CameraReport(
                     preset=request.camera_preset, arc_degrees=result.arc_degrees, clamped=result.clamped
@@ -51,6 +50,11 @@ class RenderServicer(render_pb2_grpc.RenderServiceServicer):
                 frames=result.frames,
                 engine=engine,
             )
+            if result.alpha_video is not None:
+                target = request.alpha_video_target
+                alpha_video = self._stage.write(result.alpha_video, "video/webm", target, "alpha_video_target")
+                response.alpha_video.CopyFrom(alpha_video)
+            return response
 
         async for response in self._stage.stream(context, render_pb2.RenderResponse, decode, encode):
             yield response

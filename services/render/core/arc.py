@@ -53,3 +53,20 @@ def turntable(frames: int, *, slab: bool) -> Arc:
     if slab:
         return Arc(ROCKING_DEGREES * np.sin(2 * np.pi * phase), 2 * ROCKING_DEGREES, clamped=True)
     return Arc(360.0 * phase, 360.0, clamped=False)
+
+
+def half_turn(frames: int, *, slab: bool) -> Arc:
+    """From the subject's own left (+X) past its front to its right; for a slab, one swing of the rocking arc."""
+    reach = ROCKING_DEGREES if slab else 90.0
+    return Arc(reach * (2 * eased(frames) - 1), 2 * reach, clamped=slab)
+
+
+def standing(frames: int) -> Arc:
+    """No turn at all: the front, all the time."""
+    return Arc(np.zeros(frames), 0.0, clamped=False)
+
+
+def eased(frames: int) -> NDArray[np.float64]:
+    """(frames,) float64 from 0 to 1, slow at both ends: 3t² − 2t³."""
+    time = np.arange(frames) / max(frames - 1, 1)
+    return time * time * (3 - 2 * time)

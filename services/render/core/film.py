@@ -1,16 +1,17 @@
-"""The film file: H.264 in MP4, encoded on a thread of its own while the next frame is drawn."""
+"""The film files: H.264 in MP4, VP9 with alpha in WebM, each encoded on a thread while the next frame is drawn."""
 
 from __future__ import annotations
 
 import queue
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
@@ -24,14 +25,51 @@ _QUEUED = 4
 _BT709, _LIMITED = 1, 1
 """ITU-T H.273 code points of the primaries, transfer and matrix; and FFmpeg's number of the limited range."""
 
-_OPTIONS = {
-    "profile": "high",
-    "preset": "veryfast",
-    "crf": "18",
-    # frames depend on the number of x264's threads, so it is part of the format and not of the machine
-    "threads": "2",
-    "x264-params": "open-gop=0:keyint=48:bframes=2",
-}
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of file, in FFmpeg's words."""
+
+    container: str
+    codec: str
+    pixels: str
+    container_options: Mapping[str, str]
+    options: Mapping[str, str]
+
+
+MP4 = Format(
+    "mp4",
+    "libx264",
+    "yuv420p",
+    {"movflags": "+faststart", "fflags": "+bitexact"},
+    {
+        "profile": "high",
+        "preset": "veryfast",
+        "crf": "18",
+        # frames depend on the number of x264's threads, so it is part of the format and not of the machine
+        "threads": "2",
+        "x264-params": "open-gop=0:keyint=48:bframes=2",
+    },
+)
+"""H.264 High for every browser."""
+
+WEBM_ALPHA = Format(
+    "webm",
+    "libvpx-vp9",
+    "yuva420p",
+    {"fflags": "+bitexact"},
+    {
+        "crf": "24",
+        "b": "0",
+        "deadline": "good",
+        "cpu-used": "5",
+        "threads": "2",
+        "row-mt": "0",
+        "g": "48",
+        "auto-alt-ref": "0",  # frames that are never shown have no alpha to go with
+    },
+)
+"""VP9, its alpha in a second stream of the same blocks, as Chromium and Firefox play it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +85,19 @@ class Planes:
     red_difference: NDArray[np.uint8]
     """(h / 2, w / 2), Cr."""
 
+    alpha: NDArray[np.uint8] | None = None
+    """(h, w), full range, straight: the colours are not multiplied by it; None where the picture is opaque."""
+
 
 class FilmWriter:
-    """Collects frames into an MP4; use as a context manager, then call ``result``.
+    """Collects frames into a file; use as a context manager, then call ``result``.
 
     The bytes depend on the frames alone: no dates, no identifiers, a fixed number of encoder threads.
     """
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, form: Format = MP4) -> None:
         self._size = (width, height)
+        self._form = form
         self._queue: queue.Queue[Planes | None] = queue.Queue(_QUEUED)
         self._ended = False
         self._broken = threading.Event()
@@ -100,7 +142,7 @@ class FilmWriter:
         try:
             # FFmpeg reopens the file to move its index to the front, which it cannot do with a Python object
             with tempfile.TemporaryDirectory(prefix="lensora-film-") as folder:
-                path = Path(folder) / "film.mp4"
+                path = Path(folder) / "film"
                 self._write(path)
                 return path.read_bytes()
         except BaseException:
@@ -110,12 +152,12 @@ class FilmWriter:
             raise
 
     def _write(self, path: Path) -> None:
-        with av.open(
-            str(path), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}
-        ) as container:
-            stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=_OPTIONS)
+        form = self._form
+        with av.open(str(path), "w", format=form.container, options=dict(form.container_options)) as container:
+            # its type is known to the stubs by the codec's literal name only
+            stream: Any = container.add_stream(form.codec, rate=FRAMES_PER_SECOND, options=dict(form.options))
             stream.width, stream.height = self._size
-            stream.pix_fmt = "yuv420p"
+            stream.pix_fmt = form.pixels
             coder = stream.codec_context
             coder.time_base = Fraction(1, FRAMES_PER_SECOND)
             coder.color_primaries = coder.color_trc = coder.colorspace = _BT709
@@ -125,12 +167,13 @@ class FilmWriter:
             container.mux(stream.encode(None))
 
     def _frame(self, planes: Planes, number: int) -> av.VideoFrame:
-        frame = av.VideoFrame(*self._size, "yuv420p")
+        frame = av.VideoFrame(*self._size, self._form.pixels)
         frame.pts, frame.time_base = number, Fraction(1, FRAMES_PER_SECOND)
         frame.colorspace, frame.color_range = _BT709, _LIMITED
-        for plane, values in zip(
-            frame.planes, (planes.luma, planes.blue_difference, planes.red_difference), strict=True
-        ):
+        pictures = [planes.luma, planes.blue_difference, planes.red_difference]
+        if planes.alpha is not None:
+            pictures.append(planes.alpha)
+        for plane, values in zip(frame.planes, pictures, strict=True):
             rows, columns = values.shape
             padded = np.zeros((rows, plane.line_size), np.uint8)
             padded[:, :columns] = values

@@ -21,9 +21,10 @@ class GBuffer:
     Inner pixels are lit once and edge pixels once a sample, told apart by depth (see ``shaders/classify.frag.glsl``).
     """
 
-    def __init__(self, gpu: Gpu, size: tuple[int, int], camera: NDArray[np.float64]) -> None:
-        """``camera`` is the (4, 4) matrix from the scene to the clip space of this (width, height) part."""
+    def __init__(self, gpu: Gpu, size: tuple[int, int]) -> None:
+        """``size`` is (width, height) of the part of the picture."""
         self._gpu = gpu
+        self._to_clip = clip_matrix(size)
         context = gpu.context
         self._base = context.texture(size, 4, samples=SAMPLES)
         self._facing = context.texture(size, 4, samples=SAMPLES, dtype="f2")
@@ -34,20 +35,29 @@ class GBuffer:
         self.lit = gpu.texture(size)
         self._lit = context.framebuffer([self.lit], classes)
         self._lit.depth_mask = False
-        self._unproject = np.linalg.inv(camera) @ clip_matrix(size)
 
-    def shade(self, light: dict[str, Any]) -> None:
-        """Fill ``lit`` (display RGB, linear, times coverage; coverage); ``light`` is for ``lighting.glsl``."""
+    def clear(self) -> None:
+        """Empty ``lit`` before the first ``shade`` of a picture."""
+        self._lit.clear()
+
+    def shade(self, camera: NDArray[np.float64], light: dict[str, Any], share: float) -> None:
+        """Add ``share`` of what was drawn to ``lit`` (display RGB, linear, times coverage; coverage).
+
+        ``camera`` is the (4, 4) matrix from the scene to clip space it was drawn with; ``light`` is for
+        ``lighting.glsl``.
+        """
         gpu, context = self._gpu, self._gpu.context
+        unproject = np.linalg.inv(camera) @ self._to_clip
         samples = {"facing": self._facing, "depth": self._depth}
         context.enable(moderngl.DEPTH_TEST)
         context.depth_func = "1"  # always
         gpu.set("classify", **samples, depth_step=_DEPTH_STEP)
         gpu.cover("classify", self._classes)
         context.depth_func = "=="
-        self._lit.clear()
+        context.enable(moderngl.BLEND)
+        context.blend_func = moderngl.ONE, moderngl.ONE
         for name, depth in (("shade_whole", 0.25), ("shade_edge", 0.5)):
-            gpu.set(name, base=self._base, **samples, **light, unproject=self._unproject)
+            gpu.set(name, base=self._base, **samples, **light, unproject=unproject, share=share)
             gpu.cover(name, self._lit, depth)
         context.depth_func = "<"
-        context.disable(moderngl.DEPTH_TEST)
+        context.disable(moderngl.DEPTH_TEST | moderngl.BLEND)

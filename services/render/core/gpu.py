@@ -28,7 +28,10 @@ PASSES = {
     "classify": "screen",
     "shade_whole": "screen",
     "shade_edge": "screen",
+    "defocus": "screen",
+    "magnify": "screen",
     "composite": "screen",
+    "cutout": "screen",
     "luma": "screen",
     "chroma": "screen",
 }

@@ -19,13 +19,18 @@ Rectangle = tuple[int, int, int, int]
 """Left, top, width and height in whole pixels, all even: chroma has half the pixels."""
 
 
-def camera_matrix(camera: Camera, points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
-    """(4, 4) float64: scene to clip space of a (width, height) picture, near and far close around (n, 3) ``points``."""
+def camera_matrix(
+    camera: Camera, points: NDArray[np.float64], size: tuple[int, int], shear: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(4, 4) float64: scene to clip space of a (width, height) picture, near and far close around (n, 3) ``points``.
+
+    ``shear`` is the (4, 4) matrix to another point of the lens (see ``lens``), in eye space.
+    """
     view = camera.view_matrix()
     depths = -(points @ view[2, :3] + view[2, 3])
     near = max(0.9 * float(depths.min()), 1e-3)
     projection = camera.projection_matrix(size[0] / size[1], near, max(1.1 * float(depths.max()), 2 * near))
-    return np.asarray(np.diag((1.0, -1.0, 1.0, 1.0)) @ projection @ view)
+    return np.asarray(np.diag((1.0, -1.0, 1.0, 1.0)) @ projection @ shear @ view)
 
 
 def crop_matrix(part: Rectangle, size: tuple[int, int]) -> NDArray[np.float64]:
@@ -46,7 +51,7 @@ def clip_matrix(size: tuple[int, int]) -> NDArray[np.float64]:
 
 
 def ground_matrix(camera: Camera, size: tuple[int, int]) -> NDArray[np.float64]:
-    """(3, 3) float64: (column, row, 1) to (x, z, 1) · depth on the plane y = 0; depth > 0 in front of the camera."""
+    """(3, 3) float64: (column, row, 1) to (x, z, 1) / depth on the plane y = 0; depth > 0 in front of the camera."""
     width, height = size
     view = camera.view_matrix()
     focal = height / 2 / math.tan(math.radians(camera.vertical_fov_degrees) / 2)

@@ -6,14 +6,16 @@ Runs on any OpenGL 4.5 that EGL offers without a display: a GPU, or Mesa's softw
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 
 from lensora.core.engines import Context
-from lensora.core.errors import InvalidArgument, Unimplemented
+from lensora.core.errors import InvalidArgument
 from lensora.core.geometry import thin_axis_ratio
-from services.render.core.arc import footprint_ratio, is_slab, turntable
-from services.render.core.film import FilmWriter
+from services.render.core.arc import footprint_ratio, is_slab
+from services.render.core.film import MP4, WEBM_ALPHA, FilmWriter
 from services.render.core.glb import load_glb
 from services.render.core.gpu import Gpu
+from services.render.core.moves import camera_move
 from services.render.core.orient import front_yaw_degrees
 from services.render.core.placement import place
 from services.render.core.simplify import simplified
@@ -61,22 +63,24 @@ class EmbeddedEngine:
         measured = simplified(*mesh.merged(), MEASURED_TRIANGLES)
         coarse = simplified(*measured, COARSE_TRIANGLES)
         context.check()
-        arc = turntable(frames, slab=is_slab(thin_axis_ratio(measured[0]), footprint_ratio(vertices)))
+        slab = is_slab(thin_axis_ratio(measured[0]), footprint_ratio(vertices))
         context.check()
         placement = place(vertices, request.scene, yaw)
-        stage = Stage(self._gpu, mesh, coarse, request.scene, placement, context.check)
-        with FilmWriter(request.width, request.height) as film:
-            for number, degrees in enumerate(arc.yaws_degrees):
-                film.add(stage.draw(float(degrees)))
+        move = camera_move(request.preset, frames, request.scene, placement, vertices, slab=slab)
+        stage = Stage(self._gpu, mesh, coarse, request.scene, placement, move, context.check, alpha=request.alpha)
+        with ExitStack() as stack:
+            formats = (MP4, WEBM_ALPHA) if request.alpha else (MP4,)
+            films = [stack.enter_context(FilmWriter(request.width, request.height, form)) for form in formats]
+            for number in range(frames):
+                for film, planes in zip(films, stage.draw(number), strict=True):
+                    film.add(planes)
                 context.progress((number + 1) / frames, "rendering-video")
-        return RenderResult(film.result(), frames, arc.degrees, arc.clamped, yaw)
+        video, *alpha_video = (film.result() for film in films)
+        return RenderResult(video, frames, move.arc.degrees, move.arc.clamped, yaw, *alpha_video)
 
 
 def _check(request: RenderRequest) -> None:
     """Refuse what this engine cannot film, before any work."""
-    if request.preset != "turntable":
-        message = f"camera_preset {request.preset!r} is not built into the embedded renderer yet; turntable is"
-        raise Unimplemented(message, reason="PRESET_UNIMPLEMENTED")
     rows, columns = request.scene.plate.shape[:2]
     if (columns, rows) != (request.width, request.height):
         message = f"its plate is {columns} x {rows} pixels and the film {request.width} x {request.height}"

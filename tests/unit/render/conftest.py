@@ -6,6 +6,7 @@ environment writes them anew. On a mismatch the picture and its difference are l
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import math
@@ -27,9 +28,11 @@ from lensora.core.scene import Camera, Ground, KeyLight, Scene
 from services.render.core.film import Planes
 from services.render.core.glb import load_glb
 from services.render.core.gpu import Gpu
+from services.render.core.moves import camera_move
 from services.render.core.placement import place
 from services.render.core.simplify import simplified
 from services.render.core.stage import Stage
+from services.render.engine import CameraPreset
 from services.render.engines.embedded import COARSE_TRIANGLES, EmbeddedEngine, create
 from services.render.settings import Settings
 
@@ -205,12 +208,27 @@ def photograph(gpu: Gpu) -> Photograph:
     """``photograph(glb, scene, yaw)``: one frame as (h, w, 3) sRGB."""
 
     def take(glb: bytes, scene: Scene, yaw: float = 0.0) -> NDArray[np.uint8]:
-        mesh = load_glb(glb)
-        coarse = simplified(*mesh.merged(), COARSE_TRIANGLES)
-        stage = Stage(gpu, mesh, coarse, scene, place(mesh.vertices(), scene, 0.0), lambda: None)
-        return to_rgb(stage.draw(yaw))
+        return _draw(gpu, glb, scene, "turntable", [round(yaw)], frames=360)[0]
 
     return take
+
+
+@pytest.fixture
+def shoot(gpu: Gpu) -> Callable[..., list[NDArray[np.uint8]]]:
+    """``shoot(glb, scene, preset, numbers, frames)``: those frames of a move of so many, as (h, w, 3) sRGB."""
+    return functools.partial(_draw, gpu)
+
+
+def _draw(
+    gpu: Gpu, glb: bytes, scene: Scene, preset: CameraPreset, numbers: list[int], frames: int = 25
+) -> list[NDArray[np.uint8]]:
+    mesh = load_glb(glb)
+    vertices = mesh.vertices()
+    placement = place(vertices, scene, 0.0)
+    move = camera_move(preset, frames, scene, placement, vertices, slab=False)
+    coarse = simplified(*mesh.merged(), COARSE_TRIANGLES)
+    stage = Stage(gpu, mesh, coarse, scene, placement, move, lambda: None)
+    return [to_rgb(stage.draw(number)[0]) for number in numbers]
 
 
 @pytest.fixture

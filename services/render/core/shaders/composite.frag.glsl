@@ -1,33 +1,15 @@
 #version 450 core
 // The subject over the plate, the plate darkened where the subject takes its light.
-// in   plate     8-bit sRGB, decoded by the sampler to linear
-//      subject   of `shade_*`: linear, times coverage; alpha is coverage
-//      ground    share of light of `ground_light`
+// in   plate     linear; and what `layers` takes
 // out  picture   sRGB-encoded
 
+#include "layers.glsl"
+
 uniform sampler2D plate;
-uniform sampler2D subject;
-uniform sampler2D ground;
-uniform vec2 subject_corner;     // pixel of the picture at the subject texture's corner
-uniform mat3 pixel_to_ground;    // homogeneous pixel to (x, z, 1) * depth; depth > 0 in front of the camera
-uniform vec4 window;             // of the ground texture: centre x, z and half sides, metres
 out vec4 picture;
 
-vec3 encode_srgb(vec3 linear) {  // IEC 61966-2-1
-    return mix(1.055 * pow(linear, vec3(1.0 / 2.4)) - 0.055, 12.92 * linear, lessThanEqual(linear, vec3(0.0031308)));
-}
-
 void main() {
-    vec3 color = texelFetch(plate, ivec2(gl_FragCoord.xy), 0).rgb;
-    vec3 place = pixel_to_ground * vec3(gl_FragCoord.xy, 1.0);
-    vec2 inside = (place.xy / place.z - window.xy) / window.zw;
-    if (place.z > 0.0 && max(abs(inside.x), abs(inside.y)) < 1.0) {
-        color *= textureLod(ground, inside * 0.5 + 0.5, 0.0).rgb;
-    }
-    ivec2 at = ivec2(gl_FragCoord.xy - subject_corner);
-    if (all(greaterThanEqual(at, ivec2(0))) && all(lessThan(at, textureSize(subject, 0)))) {
-        vec4 over = texelFetch(subject, at, 0);
-        color = over.rgb + color * (1.0 - over.a);
-    }
-    picture = vec4(encode_srgb(color), 1.0);
+    vec4 over = subject_over();
+    vec3 color = texelFetch(plate, ivec2(gl_FragCoord.xy), 0).rgb * ground_share();
+    picture = vec4(encode_srgb(over.rgb + color * (1.0 - over.a)), 1.0);
 }

@@ -1,7 +1,7 @@
 #version 450 core
 // Lights the pixels that one surface fills: once, with the mean of their samples.
 // in   base, facing, depth   multisampled, of `geometry`; and what `lighting` takes
-// out  display               linear display RGB, alpha 1
+// out  display               linear display RGB, alpha 1; blended additively over lens samples
 
 #include "octahedral.glsl"
 #include "reflection_atlas.glsl"
@@ -11,6 +11,7 @@
 uniform sampler2DMS base;
 uniform sampler2DMS facing;
 uniform sampler2DMS depth;
+uniform float share;  // of the picture: one over the number of lens samples
 out vec4 display;
 
 void main() {
@@ -22,5 +23,5 @@ void main() {
         normal += 0.25 * texelFetch(facing, at, i);
         z += 0.25 * texelFetch(depth, at, i).r;
     }
-    display = vec4(lit(material, normal, z), 1.0);
+    display = share * vec4(lit(material, normal, z), 1.0);
 }
