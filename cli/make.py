@@ -212,6 +212,12 @@ def as_json(made: Made) -> str:
                 "method": made.job.mesh.method,
                 "engine": made.job.mesh_engine,
             },
+            "camera": {
+                "preset": scene_pb2.CameraPreset.Name(made.job.camera.preset).removeprefix("CAMERA_PRESET_").lower(),
+                "arc_degrees": made.job.camera.arc_degrees,
+                "clamped": made.job.camera.clamped,
+            },
+            "reused": [step_name(record.step) for record in made.job.steps if record.reused],
             "seconds": {name: round(seconds, 3) for name, seconds in made.seconds.items()},
             "files": {name: str(path.resolve()) for name, path in made.files.items()},
         }

@@ -82,6 +82,18 @@ def test_turntable_turns_and_closes(made: Made) -> None:
     assert np.abs(corner - corner[0]).max() <= 12, "the background stands still"
 
 
+@pytest.mark.parametrize(("camera", "arc"), [("dolly", 0), ("cinematic", 180)])
+def test_the_other_presets_film_the_same_mesh_anew(
+    system: System, made: Made, tmp_path: Path, camera: str, arc: int
+) -> None:
+    moved = make(made.photo, tmp_path, "--server", system.address, "--camera", camera)
+    assert moved.said["camera"] == {"preset": camera, "arc_degrees": arc, "clamped": False}
+    assert set(moved.said["reused"]) == {"cropping", "removing-bg", "generating-bg", "compositing", "generating-3d"}
+    assert len(moved.frames()) == 24 * SECONDS
+    for name in ("mesh.glb", "still.png", "cutout.png"):
+        assert (tmp_path / name).read_bytes() == (made.folder / name).read_bytes()
+
+
 def test_mesh_passes_the_khronos_validator(made: Made) -> None:
     done = subprocess.run(
         ["node", str(VALIDATOR), str(made.folder / "mesh.glb")], capture_output=True, text=True, check=True, timeout=60
