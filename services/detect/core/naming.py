@@ -16,14 +16,17 @@ from services.detect.core.labels import FAMILIES, IMAGENET, IMAGENET_CATEGORIES
 MIN_CLASS = 0.5
 """Probability from which the classifier's word, or a family's, is said; see ``bench.detect``."""
 
-MIN_DETECTION = 0.7
-"""Confidence from which the detector's word can be said; see ``bench.detect``."""
+MIN_OWN = 0.7
+"""Confidence from which the detector's word for a person or furniture is said."""
+
+MIN_DETECTION = 0.9
+"""Confidence from which its other words are said, where the classifier agrees; see ``bench.detect``."""
 
 MIN_AGREEMENT = 0.3
 """Probability that the classifier must see in the detector's category, or in its family where that is known."""
 
 MAX_ANIMAL = 0.5
-"""Probability of any animal from which a person is none: apes and statues of bears have arms and legs as well."""
+"""Probability of any animal from which a person is none: apes have arms and legs as well."""
 
 UNNAMED = ("object", "object")
 """Label and category where a word would be a guess."""
@@ -39,28 +42,29 @@ def name(detection: Detection | None, probabilities: NDArray[np.float32]) -> tup
 
     Args:
         detection: what the detector sees in its place.
-        probabilities: (1000,) float32, what the classifier sees in its crop.
+        probabilities: (1000,) float32, what the classifier sees in its place.
 
     Returns:
         The label and its category, or ``UNNAMED``.
     """
-    seen = detection if detection is not None and detection.score >= MIN_DETECTION else None
-    if seen is not None and _is_detectors_own(seen, probabilities):
-        return seen.label, seen.category
+    if detection is not None and _is_detectors_own(detection, probabilities):
+        return detection.label, detection.category
     best = int(np.argmax(probabilities))
     if probabilities[best] >= MIN_CLASS:
         return IMAGENET[best], IMAGENET_CATEGORIES[best]
     for word, members in _OF_FAMILY.items():
         if members[best] and probabilities[members].sum() >= MIN_CLASS:
             return word, IMAGENET_CATEGORIES[best]
-    if seen is not None:
-        kin = _OF_FAMILY.get(seen.label, _OF_CATEGORY[seen.category])
+    if detection is not None and detection.score >= MIN_DETECTION:
+        kin = _OF_FAMILY.get(detection.label, _OF_CATEGORY[detection.category])
         if probabilities[kin].sum() >= MIN_AGREEMENT:
-            return seen.label, seen.category
+            return detection.label, detection.category
     return UNNAMED
 
 
-def _is_detectors_own(seen: Detection, probabilities: NDArray[np.float32]) -> bool:
-    if seen.category == "person":
+def _is_detectors_own(detection: Detection, probabilities: NDArray[np.float32]) -> bool:
+    if detection.score < MIN_OWN:
+        return False
+    if detection.category == "person":
         return bool(probabilities[_OF_CATEGORY["animal"]].sum() < MAX_ANIMAL)
-    return seen.category == "furniture"
+    return detection.category == "furniture"
