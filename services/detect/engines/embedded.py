@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
 
 from lensora.core import models
 from lensora.core.engines import Context
