@@ -47,7 +47,7 @@ class Embedded:
         context.progress(0.8, "naming")
         named = []
         for subject in subjects:
-            # two views: tight, and as the later stages crop it; their mean is wrong a third less often than either
+            # two views, tight and as the later stages crop it: their mean is less often wrong than the crop alone
             views = [self._classifier.probabilities(photo, subject.box.grown(margin)) for margin in (0.0, CROP_MARGIN)]
             label, category = naming.name(subject.detection, np.mean(views, axis=0))
             named.append(Proposal(label, category, subject.box, subject.score))
