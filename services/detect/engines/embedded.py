@@ -1,25 +1,32 @@
-"""Detection on the CPU, without downloads beyond U²-Net-p: every object that stands out, none of them named."""
+"""Detection on the CPU: what stands out (U²-Net-p) and what is known (SSD), named by a classifier (EfficientNet)."""
 
 from __future__ import annotations
+
+import cv2
+import numpy as np
 
 from lensora.core import models
 from lensora.core.engines import Context
 from lensora.core.errors import InvalidArgument
+from lensora.core.geometry import CROP_MARGIN
 from lensora.core.saliency import Saliency
+from services.detect.core import naming
+from services.detect.core.classifier import Classifier
 from services.detect.core.decode import decode
-from services.detect.core.proposals import propose
-from services.detect.engine import MAX_OBJECTS, MIN_OBJECTS, DetectRequest, DetectResult
+from services.detect.core.detector import Detector
+from services.detect.core.proposals import WHOLE, propose
+from services.detect.engine import MAX_OBJECTS, MIN_OBJECTS, DetectRequest, DetectResult, Proposal
 from services.detect.settings import Settings
 
 
 class Embedded:
-    """Decode, look, propose."""
+    """Decode, look, detect, propose, name."""
 
     name = "embedded"
-    version = "1"
+    version = "2"
 
-    def __init__(self, saliency: Saliency) -> None:
-        self._saliency = saliency
+    def __init__(self, saliency: Saliency, detector: Detector, classifier: Classifier) -> None:
+        self._saliency, self._detector, self._classifier = saliency, detector, classifier
 
     def run(self, request: DetectRequest, context: Context) -> DetectResult:
         """See ``DetectEngine``.
@@ -35,14 +42,28 @@ class Embedded:
         photo = decode(request.image, context)
         context.progress(0.4, "looking")
         saliency = self._saliency.map(photo)
-        context.progress(0.95, "proposing")
-        return DetectResult(photo, propose(saliency, request.max_objects))
+        context.progress(0.7, "detecting")
+        subjects = propose(saliency, self._detector.find(photo), request.max_objects)
+        context.progress(0.8, "naming")
+        named = []
+        for subject in subjects:
+            # two views, tight and as the later stages crop it: their mean is less often wrong than the crop alone
+            views = [self._classifier.probabilities(photo, subject.box.grown(margin)) for margin in (0.0, CROP_MARGIN)]
+            label, category = naming.name(subject.detection, np.mean(views, axis=0))
+            named.append(Proposal(label, category, subject.box, subject.score))
+            context.check()
+        return DetectResult(photo, (*named, WHOLE))
 
 
 def create(settings: Settings) -> Embedded:
-    """Load the network.
+    """Load the networks; OpenCV's threads are set for the whole process.
 
     Raises:
-        ModelMissing, ModelAltered: U²-Net-p is not there or not whole; the message says how to fetch it.
+        ModelMissing, ModelAltered: a model is not there or not whole; the message says how to fetch it.
     """
-    return Embedded(Saliency(models.path("u2netp"), settings.engine_threads))
+    cv2.setNumThreads(settings.engine_threads)
+    return Embedded(
+        Saliency(models.path("u2netp"), settings.engine_threads),
+        Detector(models.path("ssd-mobilenet-v2"), models.path("ssd-mobilenet-v2-text")),
+        Classifier(models.path("efficientnet-lite3"), settings.engine_threads),
+    )

@@ -1,10 +1,13 @@
-"""The embedded engine on a drawn subject; needs U²-Net-p, which set-up fetches."""
+"""The embedded engine on a drawn subject; and on real photos; needs the models, which set-up fetches."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import skimage
 from numpy.typing import NDArray
 
 from lensora.core import engines, models
@@ -14,7 +17,12 @@ from lensora.core.imaging import encode_png
 from services.detect.engine import DetectEngine, DetectRequest
 from services.detect.settings import Settings
 
-needs_model = pytest.mark.skipif(models.status("u2netp") != "present", reason="run: lensora models fetch u2netp")
+NEEDED = [model.name for model in models.MODELS.values() if "detect" in model.stages]
+needs_model = pytest.mark.skipif(
+    any(models.status(name) != "present" for name in NEEDED), reason=f"run: lensora models fetch {' '.join(NEEDED)}"
+)
+AVATARS = Path(__file__).parents[3] / ".cache/photos"
+SCIENCE = Path(skimage.__path__[0]) / "data"
 
 
 def textured(width: int, height: int) -> NDArray[np.uint8]:
@@ -44,6 +52,35 @@ def test_the_ball_is_found_first_and_tightly(engine: DetectEngine) -> None:
     assert result.proposals[0].box.iou(truth) > 0.95
     assert result.proposals[0].score > 0.9
     assert result.proposals[-1].category == "full_frame"
+
+
+@needs_model
+@pytest.mark.parametrize(
+    ("photo", "label", "category"),
+    [
+        (SCIENCE / "chelsea.png", "Egyptian cat", "animal"),
+        (SCIENCE / "astronaut.png", "person", "person"),
+        (SCIENCE / "motorcycle_left.png", "motorcycle", "vehicle"),
+        (SCIENCE / "coffee.png", "espresso", "food"),
+        (SCIENCE / "rocket.jpg", "object", "object"),
+        (AVATARS / "air-balloon.png", "hot-air balloon", "vehicle"),
+        (AVATARS / "cocktail.png", "goblet", "product"),
+    ],
+    ids=lambda value: value.stem if isinstance(value, Path) else None,
+)
+def test_subjects_of_photos_are_named_where_sure(engine: DetectEngine, photo: Path, label: str, category: str) -> None:
+    if not photo.is_file():
+        pytest.skip("run: make photos")
+    proposals = engine.run(DetectRequest(photo.read_bytes()), engines.NullContext()).proposals
+    assert (proposals[0].label, proposals[0].category) == (label, category)
+    assert [proposal.category == "full_frame" for proposal in proposals] == [False] * (len(proposals) - 1) + [True]
+
+
+@needs_model
+def test_the_cup_is_offered_without_its_saucer(engine: DetectEngine) -> None:
+    photo = (SCIENCE / "coffee.png").read_bytes()
+    all_of_it, cup = engine.run(DetectRequest(photo), engines.NullContext()).proposals[:2]
+    assert cup.box.area < 0.5 * all_of_it.box.area and cup.label in ("espresso", "cup")
 
 
 @needs_model

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lensora.core.geometry import FULL_FRAME, Box
-from services.detect.core.proposals import propose
+from lensora.core.geometry import Box
+from services.detect.core.proposals import salient
 
 SIZE = 320
 
@@ -21,50 +21,35 @@ def discs(*centres: tuple[float, float, float, float]) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(fine, (SIZE, SIZE), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
-def test_an_empty_map_still_offers_the_whole_picture() -> None:
-    (whole,) = propose(np.zeros((SIZE, SIZE), np.float32), 6)
-    assert (whole.label, whole.category, whole.box, whole.score) == (
-        "entire image (no crop)",
-        "full_frame",
-        FULL_FRAME,
-        1.0,
-    )
+def test_an_empty_map_has_no_object() -> None:
+    assert salient(np.zeros((SIZE, SIZE), np.float32)) == ()
 
 
 @pytest.mark.parametrize("radius", [0.05, 0.101, 0.3])
 def test_boxes_are_tight_to_less_than_a_cell(radius: float) -> None:
-    found = propose(discs((0.4, 0.6, radius, 1.0)), 6)[0]
+    found = salient(discs((0.4, 0.6, radius, 1.0)))[0]
     truth = Box(0.4 - radius, 0.6 - radius, 0.4 + radius, 0.6 + radius)
     errors = [abs(getattr(found.box, side) - getattr(truth, side)) for side in ("x1", "y1", "x2", "y2")]
     assert max(errors) < 0.5 / SIZE
-    assert (found.label, found.category) == ("object", "object")
 
 
 def test_objects_at_the_edge_reach_it() -> None:
-    found = propose(discs((0.0, 1.0, 0.2, 1.0)), 6)[0]
+    found = salient(discs((0.0, 1.0, 0.2, 1.0)))[0]
     assert found.box.x1 == 0.0 and found.box.y2 == 1.0
 
 
 def test_sure_and_large_come_first() -> None:
     small, unsure, large = (0.2, 0.2, 0.04, 1.0), (0.8, 0.2, 0.12, 0.6), (0.5, 0.7, 0.12, 1.0)
-    found = propose(discs(small, unsure, large), 6)
-    assert [round(proposal.box.x1 + proposal.box.x2, 1) for proposal in found[:-1]] == [1.0, 1.6, 0.4]
-    scores = [proposal.score for proposal in found[:-1]]
+    found = salient(discs(small, unsure, large))
+    assert [round(proposal.box.x1 + proposal.box.x2, 1) for proposal in found] == [1.0, 1.6, 0.4]
+    scores = [proposal.score for proposal in found]
     assert scores == sorted(scores, reverse=True) and min(scores) > 0 and max(scores) <= 1
 
 
 def test_crumbs_are_no_objects() -> None:
-    assert len(propose(discs((0.5, 0.5, 0.01, 1.0)), 6)) == 1
+    assert salient(discs((0.5, 0.5, 0.01, 1.0))) == ()
 
 
 def test_what_lies_in_a_better_box_is_part_of_it() -> None:
     ring = discs((0.5, 0.5, 0.4, 1.0), (0.5, 0.5, 0.3, 0.0), (0.5, 0.5, 0.1, 1.0))
-    assert len(propose(ring, 6)) == 2
-
-
-def test_max_objects_leaves_the_whole_picture_out() -> None:
-    many = discs(*((x, y, 0.05, 1.0) for x in (0.2, 0.5, 0.8) for y in (0.2, 0.5, 0.8)))
-    for wanted in (2, 8):
-        found = propose(many, wanted)
-        assert len(found) == wanted + 1
-        assert [proposal.category for proposal in found] == ["object"] * wanted + ["full_frame"]
+    assert len(salient(ring)) == 1
