@@ -48,6 +48,18 @@ class Made:
     """By step, and ``start``, ``init`` and ``total``."""
 
 
+def _background(words: str, picture: Path | None) -> studio_pb2.Background:
+    if picture is not None:
+        if words != "transparent":
+            raise InvalidArgument.of("background-picture", "either this or --background, not both")
+        return studio_pb2.Background(picture=picture.read_bytes())
+    if words == "transparent":
+        return studio_pb2.Background(transparent=studio_pb2.TransparentBackground())
+    if re.match("https?://", words, re.IGNORECASE):
+        return studio_pb2.Background(url=words)
+    return studio_pb2.Background(prompt=words)
+
+
 def order(
     photo: bytes,
     background: str,
@@ -58,11 +70,12 @@ def order(
     seed: int,
     out: Path,
     server: str | None,
+    background_picture: Path | None = None,
 ) -> Order:
     """Arguments as a person typed them, as an order; the gateway checks the values, this the spelling.
 
     Raises:
-        InvalidArgument: ``size`` or ``camera`` cannot be read.
+        InvalidArgument: ``size`` or ``camera`` cannot be read, or there are two backgrounds.
     """
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size)
     if match is None:
@@ -71,9 +84,7 @@ def order(
     if camera not in presets or not presets[camera]:
         raise InvalidArgument.of("camera", f"turntable, dolly or cinematic, not {camera!r}")
     spec = studio_pb2.JobSpec(
-        background=studio_pb2.Background(transparent=studio_pb2.TransparentBackground())
-        if background == "transparent"
-        else studio_pb2.Background(prompt=background),
+        background=_background(background, background_picture),
         camera_preset=presets[camera],
         seed=seed,
         output=studio_pb2.OutputSpec(

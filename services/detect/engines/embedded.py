@@ -5,8 +5,8 @@ from __future__ import annotations
 from lensora.core import models
 from lensora.core.engines import Context
 from lensora.core.errors import InvalidArgument
+from lensora.core.photo import decode
 from lensora.core.saliency import Saliency
-from services.detect.core.decode import decode
 from services.detect.core.proposals import propose
 from services.detect.engine import MAX_OBJECTS, MIN_OBJECTS, DetectRequest, DetectResult
 from services.detect.settings import Settings
