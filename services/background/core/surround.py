@@ -35,6 +35,7 @@ _HEIGHT_SHARE, _WIDTH_SHARE = 0.60, 0.70
 _APERTURE = 0.008
 """Diameter of the lens opening, metres: the distance turns a little soft, which tells the eye that it is far away."""
 
+_STRIP_ROWS = 128
 _ENVIRONMENT_ROWS = 128
 _SPREAD_DEGREES = 6.0
 """Blur of the surroundings: light is guessed, so nothing sharp may be seen mirrored in the subject."""
@@ -73,8 +74,7 @@ def scene_around(picture: NDArray[np.uint8], width: int, height: int, tick: Call
     around = _panorama(_expanded(linear), ground, partial(tick, 0.6))
     tick(0.8)
     level, to_fill = _mood(linear)
-    key_shape = _key_direction(linear)
-    around, key = _balanced(around, key_shape, _key_colour(linear), level, to_fill)
+    around, key = _balanced(around, _key_shape(linear, to_fill), _key_colour(linear), level, to_fill)
     tick(0.9)
     exposure = lighting.exposure_for_card(around, key, level)
     received = lighting.environment_irradiance(around, lighting.UP) + lighting.key_irradiance(key, lighting.UP)
@@ -107,7 +107,12 @@ def cover(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uin
 def _through_lens(plate: NDArray[np.uint8], rays: RayGrid, focus: float, check: Check) -> NDArray[np.uint8]:
     """The plate as a lens that is focused on the subject shows it, by the depth of the assumed ground."""
     radii = lens.blur_radius(rays.ground_depth(), focus, _APERTURE, rays.focal)
-    return linear_to_srgb(lens.row_blur(srgb_to_linear(plate), radii, check))
+    blurred = lens.row_blur(srgb_to_linear(plate), radii, check)
+    developed = np.empty_like(plate)
+    for top in range(0, len(plate), _STRIP_ROWS):
+        developed[top : top + _STRIP_ROWS] = linear_to_srgb(blurred[top : top + _STRIP_ROWS])
+        check()
+    return developed
 
 
 def picture_framing(aspect: float) -> Framing:
@@ -179,14 +184,13 @@ def _mood(linear: FloatArray) -> tuple[float, float]:
     return level, float(np.interp(stops, (1.0, 5.0), (0.8, 1.8)))
 
 
-def _key_direction(linear: FloatArray) -> KeyLight:
-    """A key of no strength on the side where the picture is brighter above the ground; harder where contrast is."""
+def _key_shape(linear: FloatArray, to_fill: float) -> KeyLight:
+    """A key of no strength yet, on the side where the picture is brighter above the ground; a strong one is hard."""
     luminance = linear[: round(0.7 * len(linear))] @ lighting.LUMINANCE
     weight = np.square(luminance - luminance.min())
     columns = np.linspace(-1.0, 1.0, weight.shape[1])
     balance = float((weight.sum(axis=0) @ columns) / (weight.sum() + 1e-9))
     side = 1.0 if balance > 0 else -1.0
-    _, to_fill = _mood(linear)
     softness = float(np.interp(to_fill, (0.8, 1.8), (12.0, 4.0)))
     return KeyLight(lighting.light_direction(side * _KEY_AZIMUTH, 40.0), (0.0, 0.0, 0.0), softness)
 
@@ -213,9 +217,8 @@ def _balanced(
     fill = level / (1.0 + to_fill)
     missing = fill - _card_level(around * (1.0 - unseen))
     gain = float(np.clip(missing / max(_card_level(softened * unseen), 1e-6), 0.2, _MOST_GAIN))
-    white = max(0.0, missing - gain * _card_level(softened * unseen)) / _card_level(
-        np.broadcast_to(unseen, around.shape)
-    )
+    dome = np.repeat(unseen, 3, axis=2)
+    white = max(0.0, missing - gain * _card_level(softened * dome)) / _card_level(dome)
     lit = np.asarray(around * (1.0 - unseen) + unseen * (gain * softened + white), np.float32)
     strength = (level - fill) / (lighting.CARD_ALBEDO / math.pi) / shape.direction[2]
     red, green, blue = (float(value) for value in strength * colour)

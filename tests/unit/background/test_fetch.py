@@ -260,7 +260,7 @@ async def test_slow_servers_are_left(certificate: tuple[Path, Path], drip: bytes
     async with internet(certificate, answer) as made:
         start = asyncio.get_running_loop().time()
         assert await refused(made, "https://photos.example/", seconds=0.3) == "URL_TOO_SLOW"
-        assert asyncio.get_running_loop().time() - start < 1.0
+        assert asyncio.get_running_loop().time() - start < 1.9
 
 
 async def test_a_slow_name_server_is_left_too(certificate: tuple[Path, Path]) -> None:
@@ -280,7 +280,7 @@ async def test_what_announces_too_much_is_not_read(certificate: tuple[Path, Path
         await asyncio.sleep(2)
 
     async with internet(certificate, answer) as made:
-        assert await refused(made, "https://photos.example/", seconds=1.0) == "IMAGE_TOO_LARGE"
+        assert await refused(made, "https://photos.example/") == "IMAGE_TOO_LARGE"
 
 
 @pytest.mark.parametrize("coding", [b"", b"Transfer-Encoding: chunked\r\n"], ids=["plain", "chunked"])
