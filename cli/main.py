@@ -33,7 +33,12 @@ def _root() -> None:
 @app.command()
 def make(
     photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="JPEG, PNG or WebP.")],
-    background: Annotated[str, typer.Option(help="What to put behind it, in words; or `transparent`.")] = "transparent",
+    background: Annotated[
+        str, typer.Option(help="What to put behind it: words, the https:// link of a picture, or `transparent`.")
+    ] = "transparent",
+    background_picture: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, readable=True, help="A picture of your own behind it.")
+    ] = None,
     camera: Annotated[str, typer.Option(help="turntable, dolly or cinematic.")] = "turntable",
     object_index: Annotated[
         int | None, typer.Option("--object", min=0, help="Which of the objects found; the first by default.")
@@ -60,6 +65,7 @@ def make(
             seed,
             out or Path("out") / photo.stem,
             server,
+            background_picture,
         )
         made = _run(making.make(order, console))
         if as_json:

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from cli import supervisor
 from cli.studio import FILES, Studio
-from gateway.options import Output, PromptBackground, validated
+from gateway.options import Output, PromptBackground, UrlBackground, validated
 from lensora.core.errors import FailedPrecondition, InvalidArgument, Unavailable
 from lensora.runtime.channels import open_channel, wait_serving
 from lensora.studio.v1 import studio_pb2
@@ -53,6 +53,18 @@ class Made:
     """By step, and ``start``, ``init`` and ``total``."""
 
 
+def _background(words: str, picture: Path | None) -> studio_pb2.Background:
+    if picture is not None:
+        if words != "transparent":
+            raise InvalidArgument.of("background-picture", "either this or --background, not both")
+        return studio_pb2.Background(picture=picture.read_bytes())
+    if words == "transparent":
+        return studio_pb2.Background(transparent=studio_pb2.TransparentBackground())
+    if re.match("https?://", words, re.IGNORECASE):
+        return studio_pb2.Background(url=validated(UrlBackground, url=words).url)
+    return studio_pb2.Background(prompt=validated(PromptBackground, prompt=words).prompt)
+
+
 def order(
     photo: bytes,
     background: str,
@@ -63,11 +75,12 @@ def order(
     seed: int,
     out: Path,
     server: str | None,
+    background_picture: Path | None = None,
 ) -> Order:
     """Arguments as a person typed them, as an order.
 
     Raises:
-        InvalidArgument: one of them cannot be read, or breaks a rule of the contract.
+        InvalidArgument: one of them cannot be read or breaks a rule of the contract, or there are two backgrounds.
     """
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size)
     if match is None:
@@ -76,12 +89,8 @@ def order(
     if camera not in presets or not presets[camera]:
         raise InvalidArgument.of("camera", f"turntable, dolly or cinematic, not {camera!r}")
     validated(Output, width=int(match[1]), height=int(match[2]), duration_s=duration)  # before anything is started
-    if background != "transparent":
-        validated(PromptBackground, prompt=background)
     spec = studio_pb2.JobSpec(
-        background=studio_pb2.Background(transparent=studio_pb2.TransparentBackground())
-        if background == "transparent"
-        else studio_pb2.Background(prompt=background),
+        background=_background(background, background_picture),
         camera_preset=presets[camera],
         seed=seed,
         output=studio_pb2.OutputSpec(

@@ -23,7 +23,7 @@ from gateway.model import (
     Step,
     StoredBlob,
 )
-from gateway.options import JobOptions, SessionOptions
+from gateway.options import JobOptions, PictureBackground, SessionOptions
 from gateway.progress import Hub, Journal, follow
 from gateway.settings import Settings
 from gateway.stages import Stages, Work
@@ -107,8 +107,13 @@ class Studio:
         await self._store.add_session(session)
         return session
 
-    async def create_job(self, account: str, options: JobOptions) -> Job:
+    async def create_job(self, account: str, options: JobOptions, picture: bytes = b"") -> Job:
         """Accept a job and start it, or queue it.
+
+        Args:
+            account: whose job.
+            options: what to make.
+            picture: what ``options.background`` has the digest of, if that is a picture.
 
         Raises:
             NotFound: no such session.
@@ -123,6 +128,8 @@ class Studio:
         if options.object_index >= len(session.objects):
             last = len(session.objects) - 1
             raise InvalidArgument.of("object_index", f"0 to {last} in this session, not {options.object_index}")
+        if isinstance(options.background, PictureBackground):
+            await asyncio.to_thread(self._blobs.put, account, picture)
         job = Job(str(uuid.uuid4()), account, options, created_at=datetime.now(UTC))
         await self._store.add_job(job)
         task = asyncio.create_task(self._run(job, session))

@@ -8,7 +8,9 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from lensora.core import links
 from lensora.core.errors import FieldViolation, InvalidArgument
+from lensora.core.imaging import MAX_FILE_BYTES
 
 _INT64 = 2**63 - 1
 
@@ -24,6 +26,14 @@ def _printable(text: str) -> str:
         raise ValueError("must hold no control characters")
     if not text.strip():
         raise ValueError("must say something")
+    return text
+
+
+def _link(text: str) -> str:
+    try:
+        links.parse(text, "url")
+    except InvalidArgument as error:
+        raise ValueError(error.violations[0].description) from error
     return text
 
 
@@ -43,6 +53,23 @@ class PromptBackground(_Options):
     type: Literal["prompt"] = "prompt"
     prompt: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_printable)]
 
+
+class UrlBackground(_Options):
+    """A picture that the background service fetches."""
+
+    type: Literal["url"] = "url"
+    url: Annotated[str, Field(max_length=links.MAX_LENGTH), AfterValidator(_link)]
+
+
+class PictureBackground(_Options):
+    """A picture of the caller's own. Only its digest is kept here; its bytes are in the account's blob store."""
+
+    type: Literal["picture"] = "picture"
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=1, le=MAX_FILE_BYTES)]
+
+
+Background = TransparentBackground | PromptBackground | UrlBackground | PictureBackground
 
 Side = Annotated[int, Field(ge=256, le=1920), AfterValidator(_even)]
 """Width or height of a film, pixels."""
@@ -67,7 +94,7 @@ class JobOptions(_Options):
 
     session_id: Annotated[UUID, Field(strict=False)]
     object_index: Annotated[int, Field(ge=0)]
-    background: Annotated[TransparentBackground | PromptBackground, Field(discriminator="type")]
+    background: Annotated[Background, Field(discriminator="type")]
     camera_preset: Literal["turntable", "dolly", "cinematic"]
     seed: Annotated[int, Field(ge=-_INT64 - 1, le=_INT64)] = 0
     on_slab: Literal["clamp", "fail"] = "clamp"

@@ -18,7 +18,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from gateway.model import ArtifactKind, CameraReport, Job, MeshReport, Session, Step, StoredBlob
-from gateway.options import PromptBackground
+from gateway.options import Background, PictureBackground, PromptBackground, TransparentBackground, UrlBackground
 from gateway.progress import Journal
 from gateway.stages import Outcome, Progress, Stages, Work
 from lensora.background.v1 import background_pb2
@@ -112,12 +112,7 @@ class _Flow:
         return outcome.result.cutout
 
     async def build_scene(self) -> scene_pb2.Scene:
-        background = self._options.background
-        backdrop = (
-            background_pb2.Backdrop(prompt=background.prompt)
-            if isinstance(background, PromptBackground)
-            else background_pb2.Backdrop(studio=background_pb2.StudioBackdrop())
-        )
+        backdrop = _backdrop(self._options.background)
         request = background_pb2.BuildSceneRequest(backdrop=backdrop, size=self._size(), seed=self._options.seed)
 
         async def accept(result: background_pb2.BuildSceneResult) -> None:
@@ -211,6 +206,18 @@ class _Flow:
 
     def _size(self) -> geometry_pb2.Size:
         return geometry_pb2.Size(width=self._options.output.width, height=self._options.output.height)
+
+
+def _backdrop(background: Background) -> background_pb2.Backdrop:
+    match background:
+        case PromptBackground():
+            return background_pb2.Backdrop(prompt=background.prompt)
+        case UrlBackground():
+            return background_pb2.Backdrop(url=background.url)
+        case PictureBackground():
+            return background_pb2.Backdrop(picture=blob_pb2.Blob(sha256=background.sha256, size=background.size))
+        case TransparentBackground():
+            return background_pb2.Backdrop(studio=background_pb2.StudioBackdrop())
 
 
 def _blob(stored: StoredBlob) -> blob_pb2.Blob:

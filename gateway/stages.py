@@ -98,9 +98,10 @@ class Stages:
     async def build_scene(
         self, work: Work, request: background_pb2.BuildSceneRequest
     ) -> Outcome[background_pb2.BuildSceneResult]:
-        """The scene."""
+        """The scene; from a link it is made anew each time, as who serves the link may have changed the picture."""
         stub: Any = background_pb2_grpc.BackgroundServiceStub(self._channel("background"))
-        return await self._run(work, "background", stub.BuildScene, request)
+        lasting = request.backdrop.WhichOneof("kind") != "url"
+        return await self._run(work, "background", stub.BuildScene, request, lasting=lasting)
 
     async def compose(
         self, work: Work, request: background_pb2.ComposeRequest
@@ -127,20 +128,28 @@ class Stages:
             await channel.close()
 
     async def _run(
-        self, work: Work, service: str, method: Any, request: Message, seconds: float | None = None
+        self,
+        work: Work,
+        service: str,
+        method: Any,
+        request: Message,
+        seconds: float | None = None,
+        *,
+        lasting: bool = True,
     ) -> Outcome[Any]:
-        """Find the stage's result, or make it and keep it."""
+        """Find the stage's result, or make it and keep it; one that is not ``lasting`` is always made."""
         result_type = _result_type(service, type(request).__name__)
         digest = _digest(service, await self._fingerprint(service), request)
-        kept = await self.store.stage_result(work.account, digest)
+        kept = await self.store.stage_result(work.account, digest) if lasting else None
         if kept is not None:
             result = result_type.FromString(kept)
             if await asyncio.to_thread(self._all_there, work.account, result):
                 return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
         result = await self._make(work, service, method, request, seconds or self.settings.stage_seconds)
         fingerprint = self._fingerprints[service] = result.engine.fingerprint
-        key = _digest(service, fingerprint, request)
-        await self.store.keep_stage_result(work.account, key, fingerprint, result.SerializeToString())
+        if lasting:
+            key = _digest(service, fingerprint, request)
+            await self.store.keep_stage_result(work.account, key, fingerprint, result.SerializeToString())
         return Outcome(result, reused=False, fingerprint=fingerprint)
 
     async def _make(self, work: Work, service: str, method: Any, request: Message, seconds: float) -> Any:

@@ -57,8 +57,9 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
     async def CreateJob(self, request: studio_pb2.CreateJobRequest, context: Context) -> studio_pb2.CreateJobResponse:
         """See the proto."""
         protos.refuse_unbuilt(request, "idempotency_key")
-        options = validated(JobOptions, **protos.job_options(request.spec))
-        job = await self._studio.create_job(LOCAL_ACCOUNT, options)
+        values = await asyncio.to_thread(protos.job_options, request.spec)  # which reads through a picture of 20 MB
+        options = validated(JobOptions, **values)
+        job = await self._studio.create_job(LOCAL_ACCOUNT, options, request.spec.background.picture)
         return studio_pb2.CreateJobResponse(job=protos.job(job))
 
     async def GetJob(self, request: studio_pb2.GetJobRequest, context: Context) -> studio_pb2.GetJobResponse:

@@ -10,7 +10,16 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.model import ArtifactKind, DetectedObject, Job, JobEvent, Session, StepRecord, StoredBlob
-from gateway.options import JobOptions, PromptBackground
+from gateway.options import (
+    Background,
+    JobOptions,
+    PictureBackground,
+    PromptBackground,
+    TransparentBackground,
+    UrlBackground,
+)
+from lensora.core import upload
+from lensora.core.blobs import sha256_hex
 from lensora.core.errors import InvalidArgument, Unimplemented
 from lensora.runtime.convert import box_to_proto
 from lensora.studio.v1 import studio_pb2
@@ -71,10 +80,13 @@ def _background(background: studio_pb2.Background) -> dict[str, Any]:
             return {"type": "transparent"}
         case "prompt":
             return {"type": "prompt", "prompt": background.prompt}
-        case None:
+        case "url":
+            return {"type": "url", "url": background.url}
+        case "picture":
+            upload.inspect(background.picture, "background.picture")
+            return {"type": "picture", "sha256": sha256_hex(background.picture), "size": len(background.picture)}
+        case _:
             raise InvalidArgument.of("background", "required: transparent, url, prompt or picture")
-        case kind:
-            raise Unimplemented(f"background.{kind}: not served by this build yet", reason="FIELD_UNIMPLEMENTED")
 
 
 def _time(when: datetime | None) -> Timestamp | None:
@@ -146,15 +158,10 @@ def job(value: Job) -> studio_pb2.Job:
 
 
 def _spec(options: JobOptions) -> studio_pb2.JobSpec:
-    background = (
-        studio_pb2.Background(prompt=options.background.prompt)
-        if isinstance(options.background, PromptBackground)
-        else studio_pb2.Background(transparent=studio_pb2.TransparentBackground())
-    )
     return studio_pb2.JobSpec(
         session_id=str(options.session_id),
         object_index=options.object_index,
-        background=background,
+        background=_background_proto(options.background),
         camera_preset=_number(scene_pb2.CameraPreset, "CAMERA_PRESET", options.camera_preset),
         seed=options.seed,
         on_slab=_number(studio_pb2.OnSlab, "ON_SLAB", options.on_slab),
@@ -163,6 +170,18 @@ def _spec(options: JobOptions) -> studio_pb2.JobSpec:
             duration_s=options.output.duration_s,
         ),
     )
+
+
+def _background_proto(background: Background) -> studio_pb2.Background:
+    match background:
+        case PromptBackground():
+            return studio_pb2.Background(prompt=background.prompt)
+        case UrlBackground():
+            return studio_pb2.Background(url=background.url)
+        case PictureBackground():
+            return studio_pb2.Background(picture=b"")  # which kind it was; 20 MB in every answer would help nobody
+        case TransparentBackground():
+            return studio_pb2.Background(transparent=studio_pb2.TransparentBackground())
 
 
 def _step(record: StepRecord) -> studio_pb2.StepRecord:

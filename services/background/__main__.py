@@ -7,6 +7,7 @@ import sys
 from lensora.background.v1.background_pb2_grpc import add_BackgroundServiceServicer_to_server
 from lensora.runtime.runners import ThreadRunner
 from lensora.runtime.server import Service, serve
+from services.background.core.fetch import Fetcher
 from services.background.servicer import BackgroundServicer
 from services.background.settings import Settings
 
@@ -17,7 +18,7 @@ def main() -> int:
     service = Service(
         name="lensora.background.v1.BackgroundService",
         add_to_server=add_BackgroundServiceServicer_to_server,
-        servicer=BackgroundServicer,
+        servicer=lambda stage: BackgroundServicer(stage, Fetcher()),
         runner=ThreadRunner("background", settings),
     )
     return serve(service, settings)

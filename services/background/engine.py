@@ -26,10 +26,24 @@ class PromptBackdrop:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureBackdrop:
+    """``picture`` of the contract, and ``url`` once it is fetched."""
+
+    data: bytes
+    """A stranger's JPEG, PNG or WebP; nothing about it has been checked."""
+
+    field: str
+    """What to call it in an error, e.g. ``background.picture``."""
+
+    title: str
+    """For people: "your own picture"."""
+
+
+@dataclass(frozen=True, slots=True)
 class SceneRequest:
     """An empty scene for a film of this size."""
 
-    backdrop: StudioBackdrop | PromptBackdrop
+    backdrop: StudioBackdrop | PromptBackdrop | PictureBackdrop
     width: int
     """Pixels, even, 256 to 1920."""
 
@@ -73,5 +87,6 @@ class BackgroundEngine(Engine[SceneRequest | ComposeRequest, SceneResult | Compo
     """Builds scenes, and stills in them: a ``SceneRequest`` gives a ``SceneResult``, a ``ComposeRequest`` a
     ``ComposeResult``.
 
-    ``run`` raises ``FailedPrecondition`` with reason ``NO_SUBJECT`` for an empty cut-out.
+    ``run`` raises ``FailedPrecondition`` with reason ``NO_SUBJECT`` for an empty cut-out, and ``InvalidArgument`` for a
+    picture that is not one within bounds.
     """

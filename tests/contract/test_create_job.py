@@ -93,8 +93,6 @@ async def test_an_empty_request_is_refused(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
-        ("background.url", {"background": studio_pb2.Background(url="https://example.com/a.png")}),
-        ("background.picture", {"background": studio_pb2.Background(picture=b"png")}),
         ("webhook_url", {"webhook_url": "https://example.com/hook"}),
     ],
 )

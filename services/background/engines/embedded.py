@@ -1,4 +1,4 @@
-"""Scenes from our own code, chosen by the words; stills by projecting the cut-out. CPU only, no pictures downloaded."""
+"""Scenes from our own code, chosen by the words, or around a picture; stills by projecting the cut-out. CPU only."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import cv2
 from lensora.core import models
 from lensora.core.engines import Context
 from lensora.core.errors import InvalidArgument
+from lensora.core.photo import decode
 from services.background.core.build import build_scene
 from services.background.core.catalogue import PROMPTED, STUDIO, SceneSpec
 from services.background.core.compose import compose
 from services.background.core.sentences import Encoder, MiniLm
+from services.background.core.surround import scene_around
 from services.background.core.words import Chooser
 from services.background.engine import (
     BackgroundEngine,
     ComposeRequest,
     ComposeResult,
+    PictureBackdrop,
     PromptBackdrop,
     SceneRequest,
     SceneResult,
@@ -40,7 +43,7 @@ class EmbeddedEngine:
         """Build a scene, or a still in one.
 
         Raises:
-            InvalidArgument: a prompt, a size or a cut-out out of bounds.
+            InvalidArgument: a prompt, a picture, a size or a cut-out out of bounds.
             FailedPrecondition: reason ``NO_SUBJECT``; the cut-out is empty.
         """
         if isinstance(request, SceneRequest):
@@ -50,6 +53,8 @@ class EmbeddedEngine:
     def _scene(self, request: SceneRequest, context: Context) -> SceneResult:
         _check_size(request.width, request.height)
         context.progress(0.0, "generating-bg")
+        if isinstance(request.backdrop, PictureBackdrop):
+            return _around(request.backdrop, request, context)
         spec, exact, note = self._choose(request.backdrop)
         scene = build_scene(
             spec, request.width, request.height, request.seed, lambda done: context.progress(done, "generating-bg")
@@ -62,6 +67,18 @@ class EmbeddedEngine:
             choice = self._chooser.choose(backdrop.prompt)
             return choice.spec, choice.exact, choice.note
         return STUDIO, True, f"The background is {STUDIO.title}."
+
+
+def _around(backdrop: PictureBackdrop, request: SceneRequest, context: Context) -> SceneResult:
+    picture = decode(backdrop.data, context, backdrop.field)
+    context.progress(0.5, "generating-bg")
+    width, height = request.width, request.height
+    scene = scene_around(picture, width, height, lambda done: context.progress(0.5 + 0.5 * done, "generating-bg"))
+    context.progress(1.0, "generating-bg")
+    tall, wide = picture.shape[:2]
+    fitted = "" if wide * height == width * tall else f", its middle cropped to {width} x {height}"
+    soft = "; it is smaller than the film, so it looks soft" if wide < width or tall < height else ""
+    return SceneResult(scene, True, f"The background is {backdrop.title} ({wide} x {tall}){fitted}{soft}.")
 
 
 def _still(request: ComposeRequest, context: Context) -> ComposeResult:

@@ -9,10 +9,10 @@ from lensora.core import models
 from lensora.core.engines import Context
 from lensora.core.errors import InvalidArgument
 from lensora.core.geometry import CROP_MARGIN
+from lensora.core.photo import decode
 from lensora.core.saliency import Saliency
 from services.detect.core import naming
 from services.detect.core.classifier import Classifier
-from services.detect.core.decode import decode
 from services.detect.core.detector import Detector
 from services.detect.core.proposals import WHOLE, propose
 from services.detect.engine import MAX_OBJECTS, MIN_OBJECTS, DetectRequest, DetectResult, Proposal

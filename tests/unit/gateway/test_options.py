@@ -63,7 +63,7 @@ def test_a_prompt_says_something_printable_or_is_refused(text: str) -> None:
         ("camera_preset", "Turntable"),
         ("session_id", 7),
         ("on_slab", "maybe"),
-        ("background", {"type": "url", "url": "https://example.com"}),
+        ("background", {"type": "video", "url": "https://example.com"}),
         ("background", {"prompt": "no type"}),
         ("background", None),
         ("colour", "red"),
@@ -81,6 +81,15 @@ def test_fields_inside_the_background_are_named_as_callers_write_them() -> None:
         ({"type": "prompt", "prompt": 5}, "background.prompt"),
         ({"type": "prompt", "prompt": "a", "url": "b"}, "background.url"),
         ({"type": "transparent", "prompt": "a"}, "background.prompt"),
+        ({"type": "url"}, "background.url"),
+        ({"type": "url", "url": "http://example.com/a.jpg"}, "background.url"),
+        ({"type": "url", "url": "https://me:secret@example.com/a.jpg"}, "background.url"),
+        ({"type": "url", "url": "https://0x7f.1/a.jpg"}, "background.url"),
+        ({"type": "url", "url": f"https://example.com/{'a' * 2048}"}, "background.url"),
+        ({"type": "url", "url": "https://example.com", "prompt": "a"}, "background.prompt"),
+        ({"type": "picture", "sha256": "0" * 64}, "background.size"),
+        ({"type": "picture", "sha256": "0" * 64, "size": 20_000_001}, "background.size"),
+        ({"type": "picture", "sha256": "A" * 64, "size": 1}, "background.sha256"),
     ):
         with pytest.raises(InvalidArgument) as caught:
             validated(JobOptions, **GOOD | {"background": background})

@@ -58,43 +58,47 @@ class Upload:
     height: int
 
 
-def refuse(description: str, reason: str) -> InvalidArgument:
-    """The error for a bad upload; ``description`` says what was given and what is accepted."""
-    return InvalidArgument.of("image", description, reason=reason)
+def too_large(field: str, size: int) -> InvalidArgument:
+    """The error for a file of ``size`` bytes."""
+    megabytes = f"{size / 1e6:.1f} MB; at most {MAX_FILE_BYTES // 10**6} MB"
+    return InvalidArgument.of(field, f"the file has {megabytes} are accepted", reason="IMAGE_TOO_LARGE")
 
 
-def undecodable(kind: Kind) -> InvalidArgument:
+def undecodable(field: str, kind: Kind) -> InvalidArgument:
     """The error for a file that begins as ``kind`` but cannot be read to its end."""
-    return refuse(
-        f"the {kind} file is damaged or cut short, please send the whole file or save it anew", "IMAGE_UNDECODABLE"
-    )
+    description = f"the {kind} file is damaged or cut short, please send the whole file or save it anew"
+    return InvalidArgument.of(field, description, reason="IMAGE_UNDECODABLE")
 
 
-def inspect(data: bytes) -> Upload:
+def inspect(data: bytes, field: str = "image") -> Upload:
     """Check all that the first bytes can tell.
 
+    Args:
+        data: the file's bytes, of which nothing has been checked.
+        field: what to call it in an error.
+
     Raises:
-        InvalidArgument: field ``image``, reason ``IMAGE_EMPTY``, ``IMAGE_TOO_LARGE`` (bytes), ``IMAGE_WRONG_TYPE``,
+        InvalidArgument: ``field``, reason ``IMAGE_EMPTY``, ``IMAGE_TOO_LARGE`` (bytes), ``IMAGE_WRONG_TYPE``,
             ``IMAGE_UNDECODABLE`` (a header without a size, or a JPEG of endless scans), ``IMAGE_TOO_MANY_PIXELS``
             or ``IMAGE_TOO_SMALL``.
     """
     if not data:
-        raise refuse(f"the file is empty; {ACCEPTED}", "IMAGE_EMPTY")
+        raise InvalidArgument.of(field, f"the file is empty; {ACCEPTED}", reason="IMAGE_EMPTY")
     if len(data) > MAX_FILE_BYTES:
-        megabytes = f"{len(data) / 1e6:.1f} MB; at most {MAX_FILE_BYTES // 10**6} MB"
-        raise refuse(f"the file has {megabytes} are accepted", "IMAGE_TOO_LARGE")
-    kind = _sniff(data)
+        raise too_large(field, len(data))
+    kind = _sniff(data, field)
     sizes = {"JPEG": _jpeg_size, "PNG": _png_size, "WebP": _webp_size}[kind](data)
     if sizes is None or 0 in sizes:
-        raise undecodable(kind)
+        raise undecodable(field, kind)
     width, height = sizes
     if width * height > MAX_PIXELS:
-        raise refuse(
+        raise InvalidArgument.of(
+            field,
             f"the picture has {width} x {height} = {width * height / 1e6:.0f} million pixels; "
             f"at most {MAX_PIXELS // 1_000_000} million are accepted",
-            "IMAGE_TOO_MANY_PIXELS",
+            reason="IMAGE_TOO_MANY_PIXELS",
         )
-    _check_sides(width, height)
+    _check_sides(width, height, field)
     return Upload(kind, width, height)
 
 
@@ -104,17 +108,18 @@ def normalised_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _check_sides(width: int, height: int) -> None:
+def _check_sides(width: int, height: int, field: str) -> None:
     """Refuse what is too small, or would be once its long side is brought down."""
     if min(normalised_size(width, height)) < MIN_SIDE:
-        raise refuse(
+        raise InvalidArgument.of(
+            field,
             f"the picture has {width} x {height} pixels; each side needs at least {MIN_SIDE}, and the long side at "
             f"most {MAX_SIDE // MIN_SIDE} times the short one",
-            "IMAGE_TOO_SMALL",
+            reason="IMAGE_TOO_SMALL",
         )
 
 
-def _sniff(data: bytes) -> Kind:
+def _sniff(data: bytes, field: str) -> Kind:
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -122,7 +127,7 @@ def _sniff(data: bytes) -> Kind:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
     looks = next((name for pattern, name in _FOREIGN if pattern.match(data, 0, 64)), "no picture that we know")
-    raise refuse(f"the file looks like {looks}; {ACCEPTED}", "IMAGE_WRONG_TYPE")
+    raise InvalidArgument.of(field, f"the file looks like {looks}; {ACCEPTED}", reason="IMAGE_WRONG_TYPE")
 
 
 def _png_size(data: bytes) -> tuple[int, int] | None:

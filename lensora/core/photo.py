@@ -18,8 +18,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from lensora.core import upload
 from lensora.core.engines import Context
-from services.detect.core import upload
 
 NEUTRAL = (128, 128, 128)
 """8-bit sRGB behind transparent pixels: as far from white subjects as from black ones."""
@@ -48,7 +48,7 @@ _UPRIGHT: dict[int, tuple[bool, int | None]] = {
 """EXIF orientation to (swap rows and columns, then flip as ``cv2.flip`` numbers it); JEITA CP-3451, 4.6.4."""
 
 
-def decode(data: bytes, context: Context) -> NDArray[np.uint8]:
+def decode(data: bytes, context: Context, field: str = "image") -> NDArray[np.uint8]:
     """Decode and normalise an upload.
 
     Transparent pictures are composited on ``NEUTRAL``; of animations the first frame is taken; colours are brought
@@ -58,25 +58,26 @@ def decode(data: bytes, context: Context) -> NDArray[np.uint8]:
     Args:
         data: the file's bytes, of which nothing has been checked.
         context: told nothing, but asked before each costly step.
+        field: what to call it in an error.
 
     Returns:
         (h, w, 3) uint8, 8-bit sRGB, upright.
 
     Raises:
-        InvalidArgument: field ``image``; the reasons of ``upload.inspect``.
+        InvalidArgument: ``field``; the reasons of ``upload.inspect``.
     """
-    header = upload.inspect(data)
+    header = upload.inspect(data, field)
     context.check()
     try:
         picture = _CLASSES[header.kind](io.BytesIO(data))
         if picture.size != (header.width, header.height):
-            raise upload.undecodable(header.kind)
+            raise upload.undecodable(field, header.kind)
         size = upload.normalised_size(*picture.size)
         picture.draft("RGB", size)  # JPEGs of twice the size or more decode straight to a half, quarter or eighth
         picture.load()
         orientation = _orientation(picture)
     except _DAMAGE as error:
-        raise upload.undecodable(header.kind) from error
+        raise upload.undecodable(field, header.kind) from error
     context.check()
     profile = picture.info.get("icc_profile")
     colours, alpha = _plain(picture)

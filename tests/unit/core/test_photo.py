@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from lensora.core import upload
 from lensora.core.engines import NullContext
 from lensora.core.errors import Cancelled, InvalidArgument
 from lensora.core.imaging import MAX_FILE_BYTES
-from services.detect.core import upload
-from services.detect.core.decode import NEUTRAL, decode
+from lensora.core.photo import NEUTRAL, decode
 
 CORNERS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 210), "white": (250, 250, 250)}
 
@@ -235,7 +235,7 @@ import resource, sys
 from lensora.core.engines import NullContext
 from lensora.core.errors import InvalidArgument
 from lensora.core.imaging import MAX_FILE_BYTES
-from services.detect.core.decode import decode
+from lensora.core.photo import decode
 data = sys.stdin.buffer.read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
