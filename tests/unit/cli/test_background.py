@@ -24,11 +24,15 @@ def asked(words: str, picture: Path | None = None) -> studio_pb2.Background:
         ("photo.jpg", studio_pb2.Background(prompt="photo.jpg")),
         ("https on a wall", studio_pb2.Background(prompt="https on a wall")),
         ("https://photos.example/a.jpg", studio_pb2.Background(url="https://photos.example/a.jpg")),
-        ("http://photos.example/a.jpg", studio_pb2.Background(url="http://photos.example/a.jpg")),
     ],
 )
 def test_words_links_and_transparent(words: str, background: studio_pb2.Background) -> None:
     assert asked(words) == background
+
+
+def test_an_open_link_is_refused_before_anything_starts() -> None:
+    with pytest.raises(InvalidArgument, match="must begin with https://"):
+        asked("http://photos.example/a.jpg")
 
 
 def test_a_picture_is_sent_as_its_bytes(tmp_path: Path) -> None:
