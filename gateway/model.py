@@ -30,10 +30,10 @@ WORK_STEPS = tuple(step for step in Step if step is not Step.DONE)
 _SHARES = {
     Step.CROPPING: 0.01,
     Step.REMOVING_BG: 0.05,
-    Step.GENERATING_BG: 0.09,
+    Step.GENERATING_BG: 0.08,
     Step.COMPOSITING: 0.02,
-    Step.GENERATING_3D: 0.18,
-    Step.RENDERING_VIDEO: 0.65,
+    Step.GENERATING_3D: 0.08,
+    Step.RENDERING_VIDEO: 0.76,
 }
 """Share of a job's time that each step takes, as `bench.e2e` measured it; only the progress bar rests on it."""
 
