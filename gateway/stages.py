@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import grpc
-import structlog
 from google.protobuf.message import Message
 
 from gateway.settings import Settings
@@ -36,8 +35,6 @@ Progress = Callable[[float, str], Awaitable[None]]
 """Awaited with (fraction, phase) while a stage runs."""
 
 _FINGERPRINT_SECONDS = 30.0
-
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
