@@ -153,9 +153,9 @@ async def _follow(order: Order, address: str, console: Console, start: float) ->
         if job.status != studio_pb2.JOB_STATUS_SUCCEEDED:
             raise _failure(job)
         order.out.mkdir(parents=True, exist_ok=True)
-        files = {name: order.out / name for name in FILES.values()}
-        for kind, name in FILES.items():
-            await studio.download(job.job_id, kind, files[name])
+        files = {FILES[artifact.kind]: order.out / FILES[artifact.kind] for artifact in job.artifacts}
+        for artifact in job.artifacts:
+            await studio.download(job.job_id, artifact.kind, files[FILES[artifact.kind]])
         seconds = {"init": init - start, **_step_seconds(job), "total": time.monotonic() - start}
         return Made(job, session, files, seconds)
     finally:

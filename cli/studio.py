@@ -17,6 +17,7 @@ FILES = {
     studio_pb2.ARTIFACT_KIND_GLB: "mesh.glb",
     studio_pb2.ARTIFACT_KIND_STILL: "still.png",
     studio_pb2.ARTIFACT_KIND_CUTOUT: "cutout.png",
+    studio_pb2.ARTIFACT_KIND_ALPHA_VIDEO: "film.webm",
 }
 """What an artifact is called on disk."""
 

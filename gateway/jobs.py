@@ -180,10 +180,13 @@ class Studio:
 
         Raises:
             FailedPrecondition: reason ``JOB_NOT_SUCCEEDED``.
+            NotFound: reason ``ARTIFACT_NOT_ASKED_FOR``: the film with alpha of a job with another background.
         """
         job = await self.job(account, job_id)
-        if kind not in job.artifacts:
+        if job.status is not JobStatus.SUCCEEDED:
             raise FailedPrecondition(f"the job is {job.status}; it has no artifacts", reason="JOB_NOT_SUCCEEDED")
+        if kind not in job.artifacts:
+            raise NotFound("kind: only a job with a transparent background has it", reason="ARTIFACT_NOT_ASKED_FOR")
         stored = job.artifacts[kind]
         return stored, await asyncio.to_thread(self._blobs.open, account, stored.sha256)
 

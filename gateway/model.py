@@ -64,12 +64,13 @@ class JobStatus(StrEnum):
 
 
 class ArtifactKind(StrEnum):
-    """The four artifacts."""
+    """The four artifacts, and the film with alpha that ``transparent`` adds."""
 
     VIDEO = "video"
     GLB = "glb"
     STILL = "still"
     CUTOUT = "cutout"
+    ALPHA_VIDEO = "alpha_video"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ class Job:
     status: JobStatus = JobStatus.QUEUED
     steps: tuple[StepRecord, ...] = field(default_factory=_pending_steps)
     artifacts: dict[ArtifactKind, StoredBlob] = field(default_factory=dict)
-    """All four once it has succeeded, and none before."""
+    """All four once it has succeeded, and the film with alpha where it was asked for; none before."""
     mesh: MeshReport | None = None
     camera: CameraReport | None = None
     crop: Box | None = None

@@ -22,7 +22,7 @@ from gateway.options import Background, PictureBackground, PromptBackground, Tra
 from gateway.progress import Journal
 from gateway.stages import Outcome, Progress, Stages, Work
 from lensora.background.v1 import background_pb2
-from lensora.core.errors import FailedPrecondition, LensoraError
+from lensora.core.errors import FailedPrecondition, Internal, LensoraError
 from lensora.core.geometry import Verdict
 from lensora.mesh3d.v1 import mesh3d_pb2
 from lensora.render.v1 import render_pb2
@@ -46,7 +46,7 @@ class StageFailed(Exception):
 
 
 async def run(stages: Stages, journal: Journal, session: Session) -> dict[ArtifactKind, StoredBlob]:
-    """Make the four artifacts, telling the journal.
+    """Make the artifacts, telling the journal.
 
     Raises:
         StageFailed: the first stage that failed; its siblings were cancelled.
@@ -61,12 +61,15 @@ async def run(stages: Stages, journal: Journal, session: Session) -> dict[Artifa
             film = group.create_task(flow.render(mesh, scene))
     except ExceptionGroup as group_of_failures:
         raise _first(group_of_failures) from None
-    return {
-        ArtifactKind.VIDEO: _stored(film.result()),
+    artifacts = {
+        ArtifactKind.VIDEO: _stored(film.result().video),
         ArtifactKind.GLB: _stored(mesh.result()),
         ArtifactKind.STILL: _stored(still.result()),
         ArtifactKind.CUTOUT: _stored(cutout.result()),
     }
+    if film.result().HasField("alpha_video"):
+        artifacts[ArtifactKind.ALPHA_VIDEO] = _stored(film.result().alpha_video)
+    return artifacts
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:
@@ -149,7 +152,9 @@ class _Flow:
         glb: blob_pb2.Blob = outcome.result.mesh
         return glb
 
-    async def render(self, mesh: asyncio.Task[blob_pb2.Blob], scene: asyncio.Task[scene_pb2.Scene]) -> blob_pb2.Blob:
+    async def render(
+        self, mesh: asyncio.Task[blob_pb2.Blob], scene: asyncio.Task[scene_pb2.Scene]
+    ) -> render_pb2.RenderResult:
         request = render_pb2.RenderRequest(
             mesh=await mesh,
             scene=await scene,
@@ -158,8 +163,12 @@ class _Flow:
             duration_s=self._options.output.duration_s,
             seed=self._options.seed,
         )
+        if isinstance(self._options.background, TransparentBackground):
+            request.alpha_video_target.SetInParent()
 
         async def accept(result: render_pb2.RenderResult) -> None:
+            if result.HasField("alpha_video") != request.HasField("alpha_video_target"):
+                raise Internal("render made another set of films than it was asked for", reason="STAGE_PROTOCOL")
             report = self._journal.job.mesh
             await self._journal.note(
                 camera=CameraReport(self._options.camera_preset, result.camera.arc_degrees, result.camera.clamped),
@@ -167,8 +176,8 @@ class _Flow:
             )
 
         outcome = await self._step(Step.RENDERING_VIDEO, self._stages.render, request, accept)
-        video: blob_pb2.Blob = outcome.result.video
-        return video
+        film: render_pb2.RenderResult = outcome.result
+        return film
 
     async def _step(
         self,

@@ -36,6 +36,8 @@ Progress = Callable[[float, str], Awaitable[None]]
 
 _FINGERPRINT_SECONDS = 30.0
 
+_OPTIONAL_TARGETS = {"alpha_video_target"}
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[Result]):
@@ -213,10 +215,12 @@ class Stages:
         return self._channels[service]
 
     def _aim(self, request: Any) -> list[str]:
-        """Give every result field of the request a URL to write to."""
+        """Give every result of the request a URL to write to; an optional one only where the request asks for it."""
         targets = []
         for descriptor in request.DESCRIPTOR.fields:
-            if descriptor.message_type is blob_pb2.BlobTarget.DESCRIPTOR and descriptor.name != "alpha_video_target":
+            if descriptor.message_type is not blob_pb2.BlobTarget.DESCRIPTOR:
+                continue
+            if descriptor.name not in _OPTIONAL_TARGETS or request.HasField(descriptor.name):
                 target = self.blobs.new_target()
                 getattr(request, descriptor.name).url = target
                 targets.append(target)

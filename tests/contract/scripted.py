@@ -324,7 +324,9 @@ def _reconstruct(method: Method, request: Any) -> Message:
 
 
 def _render(method: Method, request: Any) -> Message:
+    alpha = method.blob(request, "alpha_video", "video/webm") if request.HasField("alpha_video_target") else None
     return render_pb2.RenderResult(
+        alpha_video=alpha,
         video=method.blob(request, "video", "video/mp4"),
         camera=scene_pb2.CameraReport(preset=request.camera_preset, arc_degrees=180.0, clamped=False),
         front_yaw_degrees=12.5,

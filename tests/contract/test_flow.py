@@ -7,13 +7,15 @@ import hashlib
 import random
 from typing import Any
 
+import grpc
 import pytest
 
 from lensora.studio.v1 import studio_pb2
 from lensora.type.v1 import geometry_pb2, mesh_pb2, scene_pb2
-from tests.contract.harness import Gateway, running_gateway, spec_of
+from tests.contract.harness import Gateway, refused, running_gateway, spec_of
 from tests.contract.scripted import JOB_METHODS, Services, blobs_of
 
+ALPHA_VIDEO = studio_pb2.ARTIFACT_KIND_ALPHA_VIDEO
 SUCCEEDED = studio_pb2.JOB_STATUS_SUCCEEDED
 
 
@@ -86,9 +88,25 @@ async def test_each_stage_gets_what_its_inputs_and_the_spec_say(gateway: Gateway
     assert {services[name].calls[0].request_id for name in JOB_METHODS} == {job.job_id}
 
 
-async def test_transparent_is_a_studio(gateway: Gateway, services: Services) -> None:
-    await gateway.make(background=studio_pb2.Background(transparent=studio_pb2.TransparentBackground()))
+async def test_transparent_is_a_studio_and_a_film_with_alpha(gateway: Gateway, services: Services) -> None:
+    job = await gateway.make(background=studio_pb2.Background(transparent=studio_pb2.TransparentBackground()))
     assert services["BuildScene"].calls[0].request.backdrop.WhichOneof("kind") == "studio"
+    assert {artifact.kind: artifact.media_type for artifact in job.artifacts}[ALPHA_VIDEO] == "video/webm"
+    head, *rest = await gateway.download(job.job_id, ALPHA_VIDEO)
+    assert hashlib.sha256(b"".join(message.chunk for message in rest)).hexdigest() == head.artifact.sha256
+
+
+async def test_the_film_with_alpha_is_made_for_transparent_alone(gateway: Gateway) -> None:
+    job = await gateway.make()
+    error = await refused(gateway.download(job.job_id, ALPHA_VIDEO), grpc.StatusCode.NOT_FOUND)
+    assert error.reason == "ARTIFACT_NOT_ASKED_FOR"
+    assert "transparent" in error.message
+
+
+async def test_a_film_with_alpha_that_is_missing_fails_the_job(gateway: Gateway, services: Services) -> None:
+    services["Render"].tweak = lambda result: result.ClearField("alpha_video")
+    job = await gateway.start(background=studio_pb2.Background(transparent=studio_pb2.TransparentBackground()))
+    assert (await gateway.finished(job.job_id)).error.reason == "STAGE_PROTOCOL"
 
 
 async def test_large_results_go_through_the_targets(gateway: Gateway, services: Services) -> None:

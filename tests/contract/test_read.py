@@ -93,8 +93,6 @@ async def test_a_bad_request_for_a_download_names_the_field(gateway: Gateway, se
     for kind in (studio_pb2.ARTIFACT_KIND_UNSPECIFIED, unknown):
         error = await refused(gateway.download(job.job_id, kind), INVALID)
         assert [violation.field for violation in error.violations] == ["kind"]
-    not_built = gateway.download(job.job_id, studio_pb2.ARTIFACT_KIND_ALPHA_VIDEO)
-    await refused(not_built, grpc.StatusCode.UNIMPLEMENTED)
 
 
 async def test_a_job_that_did_not_succeed_has_no_artifacts(gateway: Gateway, services: Services) -> None:

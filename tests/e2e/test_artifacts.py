@@ -145,3 +145,19 @@ def test_the_same_order_gives_the_same_bytes(made: Made, tmp_path: Path) -> None
     again = make(made.photo, tmp_path)
     for name in made.said["files"]:
         assert (again.folder / name).read_bytes() == (made.folder / name).read_bytes(), name
+
+
+def test_transparent_adds_a_film_with_alpha(system: System, made: Made, tmp_path: Path) -> None:
+    clear = make(made.photo, tmp_path, "--server", system.address, "--background", "transparent")
+    assert set(clear.said["files"]) == {"film.mp4", "mesh.glb", "still.png", "cutout.png", "film.webm"}
+    with av.open(str(tmp_path / "film.webm")) as film:
+        stream = film.streams.video[0]
+        assert stream.metadata["alpha_mode"] == "1"
+        decoder = av.CodecContext.create("libvpx-vp9", "r")
+        packets = list(film.demux(stream))
+    pictures = [picture for packet in packets for picture in decoder.decode(packet)]
+    assert len(pictures) == 24 * SECONDS
+    alpha = np.stack([picture.to_ndarray(format="rgba")[..., 3] for picture in pictures])
+    assert alpha.shape[1:] == (HEIGHT, WIDTH)
+    assert not alpha[:, :8, :8].any(), "nothing but the subject"
+    assert 0.02 < np.mean(np.greater(alpha, 250)) < 0.8
