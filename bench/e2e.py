@@ -32,8 +32,9 @@ READY_RUNS = 3
 
 
 def photos() -> list[Path]:
-    """The photographs that `make setup-dev` fetches."""
-    return sorted((Path(__file__).parents[1] / ".cache/photos").glob("*.png"))
+    """The three photographs that `make photos` fetches."""
+    folder = Path(__file__).parents[1] / ".cache/photos"
+    return [folder / f"{name}.png" for name in ("air-balloon", "astronaut", "cocktail")]
 
 
 async def ready_seconds() -> float:
