@@ -75,6 +75,29 @@ def make(
 
 
 @app.command()
+def detect(
+    photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="JPEG, PNG or WebP.")],
+    max_objects: Annotated[int, typer.Option(help="The most objects wanted, 2 to 8.")] = 6,
+    server: Annotated[str | None, typer.Option(help="HOST:PORT of a running gateway; else one is started.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="PNG of the photo with the boxes drawn; out/PHOTO/objects.png by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
+) -> None:
+    """Say what is in a photo, and draw it: the numbers are what `make --object` takes."""
+    from cli import detect as detecting
+
+    console = Console(stderr=as_json)
+    with _typed_errors(console):
+        file = out or Path("out") / photo.stem / "objects.png"
+        found = _run(detecting.detect(photo.read_bytes(), max_objects, file, server, console))
+        if as_json:
+            typer.echo(detecting.as_json(found))
+        else:
+            detecting.print_table(found, console)
+
+
+@app.command()
 def up(
     listen: Annotated[str, typer.Option(help="HOST:PORT of the gateway.")] = "127.0.0.1:50050",
     home: Annotated[Path, typer.Option(help="Folder of the database, the blobs and the logs.")] = Path(

@@ -18,7 +18,7 @@ from tests.e2e.artifacts import check_film, check_gltf, check_solid, run_make
 from tests.e2e.conftest import System
 
 FOLDER = Path(__file__).parents[2] / ".cache/photos"
-WIDTH, HEIGHT, SECONDS = 320, 180, 1
+WIDTH, HEIGHT, SECONDS = 320, 256, 1
 
 
 @dataclass(frozen=True)
