@@ -24,6 +24,9 @@ app.add_typer(models_app, name="models")
 
 _INTERRUPTED = 130
 
+Listen = Annotated[str, typer.Option(help="HOST:PORT of the gateway.")]
+Home = Annotated[Path, typer.Option(help="Folder of the database, the blobs and the logs.")]
+
 
 @app.callback()
 def _root() -> None:
@@ -99,10 +102,8 @@ def detect(
 
 @app.command()
 def up(
-    listen: Annotated[str, typer.Option(help="HOST:PORT of the gateway.")] = "127.0.0.1:50050",
-    home: Annotated[Path, typer.Option(help="Folder of the database, the blobs and the logs.")] = Path(
-        "~/.local/share/lensora"
-    ),
+    listen: Listen = "127.0.0.1:50050",
+    home: Home = Path("~/.local/share/lensora"),
 ) -> None:
     """Run the five services and the gateway until stopped."""
     from cli import up as running
@@ -110,6 +111,24 @@ def up(
     console = Console()
     with _typed_errors(console):
         _run(running.up(home.expanduser().resolve(), listen, console))
+
+
+@app.command()
+def doctor(
+    listen: Listen = "127.0.0.1:50050",
+    home: Home = Path("~/.local/share/lensora"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
+) -> None:
+    """Check that this machine has what is needed, and say what to do where it has not."""
+    from cli import doctor as examining
+
+    findings = examining.examine([listen], home.expanduser().resolve())
+    if as_json:
+        typer.echo(examining.as_json(findings))
+    else:
+        examining.print_table(findings, Console())
+    if not examining.healthy(findings):
+        _exit(1)
 
 
 @models_app.command("list")
