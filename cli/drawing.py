@@ -50,10 +50,10 @@ def marked(picture: NDArray[np.uint8], marks: Sequence[Mark]) -> NDArray[np.uint
     canvas = Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(canvas)
     longest, shortest = max(canvas.size), min(canvas.size)
-    font = ImageFont.load_default(max(14.0, min(longest / 48, shortest / 8)))
+    font = ImageFont.load_default(max(14.0, min(longest / 32, shortest / 8)))
     coloured = [(mark, COLOURS[number % len(COLOURS)]) for number, mark in enumerate(marks)]
     for mark, colour in reversed(coloured):
-        _frame(draw, mark.box.pixels(*canvas.size), colour, max(2, longest // 320))
+        _frame(draw, mark.box.pixels(*canvas.size), colour, max(3, longest // 240))
     taken: list[Rectangle] = []
     for mark, colour in coloured:
         taken.append(_tag(draw, canvas.size, mark, colour, font, taken))

@@ -35,22 +35,22 @@ class Photo:
 
 
 PHOTOS = {
-    "acanthus.jpg": Photo("plant, tall", "volume"),
+    "acanthus.jpg": Photo("plant, tall", "volume", known="thin"),
     "air-balloon.png": Photo("vehicle", "volume"),
     "astronaut.png": Photo("person", "volume"),
     "books.png": Photo("product", "volume"),
     "bulb.png": Photo("product, dark, glass", "volume"),
     "car.png": Photo("vehicle, cut off by the edge", "volume"),
-    "clock.png": Photo("product, low contrast, blurred", "thin"),
+    "clock.png": Photo("product, low contrast, blurred", "thin", known="volume"),
     "cocktail.png": Photo("food, glass", "volume"),
     "coffee.png": Photo("food, wide", "volume"),
     "collins.png": Photo("person, clutter, with text, cut off by the edge", "volume"),
     "dog.png": Photo("animal, cut off by the edge", "volume"),
     "gamepad.png": Photo("product", "volume"),
-    "pencils.png": Photo("product, clutter", "thin"),
+    "pencils.png": Photo("product, clutter", "thin", known="volume"),
     "rocket.jpg": Photo("vehicle, dark, wide", "volume"),
     "soccer.png": Photo("product, with text, cut off by the edge", "volume"),
-    "sunflower.png": Photo("plant", "thin"),
+    "sunflower.png": Photo("plant", "thin", known="volume"),
     "text.png": Photo("with text, low contrast, wide; no subject", "NO_SUBJECT"),
     "tiger.jpg": Photo("animal, wide, low contrast", "volume"),
 }

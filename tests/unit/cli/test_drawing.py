@@ -22,7 +22,7 @@ def test_every_box_is_framed_in_its_colour_where_it_is(width: int, height: int) 
     tall, wide = drawn.shape[:2]
     assert max(tall, wide) == max(READABLE_SIDE, width, height)
     assert wide / tall == pytest.approx(width / height, rel=0.02)
-    line = 2 * max(2, max(tall, wide) // 320)
+    line = 2 * max(3, max(tall, wide) // 240)
     first, second = ((drawn == colour).all(axis=2) for colour in COLOURS[:2])
     left, right = round(0.1 * wide), round(0.9 * wide)
     row = round(0.7 * tall)
