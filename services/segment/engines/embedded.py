@@ -40,19 +40,20 @@ class Embedded:
         context.progress(0.0, "cropping")
         height, width = request.photo.shape[:2]
         left, top, right, bottom = request.box.grown(CROP_MARGIN).pixels(width, height)
-        crop = Box(left / width, top / height, right / width, bottom / height)
         context.progress(0.1, "removing-bg")
-        subject = self._find(request, crop, context)
-        if subject is None:
-            raise FailedPrecondition(
-                "nothing in the chosen box stands out from its surroundings; choose another box, or a photo in which "
-                "the subject differs more from the background",
-                reason="NO_SUBJECT",
-            )
-        return SegmentResult(cut(request.photo[top:bottom, left:right], subject.saliency, context), crop)
+        subject = self.find(request, context)
+        cutout = cut(request.photo[top:bottom, left:right], subject.saliency, context)
+        return SegmentResult(cutout, Box(left / width, top / height, right / width, bottom / height))
 
-    def _find(self, request: SegmentRequest, crop: Box, context: Context) -> Subject | None:
-        """The subject in the crop, as the network sees it with as much of the surroundings as it takes."""
+    def find(self, request: SegmentRequest, context: Context) -> Subject:
+        """The subject in the crop, as the network sees it with as much of the surroundings as it takes.
+
+        Raises:
+            FailedPrecondition: as ``run`` does.
+        """
+        height, width = request.photo.shape[:2]
+        left, top, right, bottom = request.box.grown(CROP_MARGIN).pixels(width, height)
+        crop = Box(left / width, top / height, right / width, bottom / height)
         best, seen = None, set()
         for margin in (CROP_MARGIN, *WIDER_MARGINS):
             window = crop if margin == CROP_MARGIN else request.box.grown(margin)
@@ -66,6 +67,12 @@ class Embedded:
             if best is not None and (request.keep_all_parts or best.agreement >= GOOD_AGREEMENT):
                 break
             context.check()
+        if best is None:
+            raise FailedPrecondition(
+                "nothing in the chosen box stands out from its surroundings; choose another box, or a photo in which "
+                "the subject differs more from the background",
+                reason="NO_SUBJECT",
+            )
         return best
 
     def _look(self, photo: NDArray[np.uint8], window: Box) -> NDArray[np.float32]:
