@@ -122,7 +122,7 @@ class Placed:
 
     def alpha(self, window: tuple[int, int, int, int]) -> NDArray[np.float32]:
         """Its alpha in a window (left, top, right, bottom; pixels) of the composite; (h, w) in [0, 1]."""
-        return self._within(window)[..., 3] / np.float32(255)
+        return np.asarray(self._within(window)[..., 3] / np.float32(255), dtype=np.float32)
 
     def colours(self, window: tuple[int, int, int, int]) -> NDArray[np.uint8]:
         """Its own colours in a window of the composite; (h, w, 3) sRGB, in the order red, green, blue."""

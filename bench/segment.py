@@ -82,6 +82,7 @@ def grabcut(request: SegmentRequest) -> NDArray[np.uint8]:
 def photo_of(composite: Composite) -> NDArray[np.uint8]:
     """What the segment stage would see: the decoded JPEG, (h, w, 3) sRGB."""
     picture = cv2.imdecode(np.frombuffer(composites.jpeg(composite.picture), np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None  # noqa: S101 - we encoded it ourselves
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
@@ -110,7 +111,7 @@ def score(method: Method, photo: NDArray[np.uint8], subject: Placed, scores: Sco
 
 def judge(pictures: Iterable[Composite], methods: dict[str, Method]) -> dict[str, Scores]:
     """All methods' scores of every subject of every picture; prints what the first method cuts out badly."""
-    scores = {name: defaultdict(list) for name in methods}
+    scores: dict[str, Scores] = {name: defaultdict(list) for name in methods}
     first = next(iter(methods))
     for composite in pictures:
         photo = photo_of(composite)
