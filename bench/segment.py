@@ -164,11 +164,12 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cutouts", type=Path, default=composites.CUTOUTS, help="folder with stamps/ and nature/")
+    parser.add_argument("--matte", choices=("u2netp", "isnet"), default="u2netp", help="the network; see docs")
     parser.add_argument("--every", type=int, default=1, help="take only each n-th cut-out, for a quick look")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     arguments = parser.parse_args()
     print(f"machine: {machine()}")
-    measured = measure(arguments.cutouts, Settings(), arguments.every)
+    measured = measure(arguments.cutouts, Settings(matte=arguments.matte), arguments.every)
     figures = {name: round(value, 4) for name, value in measured.items()}
     for name, value in figures.items():
         print(f"{name:<26}{value:.4f}")

@@ -1,4 +1,4 @@
-"""Segmentation on the CPU: U²-Net-p says what, closed-form matting says where exactly."""
+"""Segmentation on the CPU: U²-Net-p or IS-Net says what, closed-form matting says where exactly."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from lensora.core.errors import FailedPrecondition
 from lensora.core.geometry import CROP_MARGIN, Box
 from lensora.core.saliency import Saliency
 from services.segment.core.cutout import cut
+from services.segment.core.isnet import IsNet
 from services.segment.core.subject import Subject, inside, isolate, within
 from services.segment.engine import SegmentRequest, SegmentResult
 from services.segment.settings import Settings
@@ -22,14 +23,17 @@ WIDER_MARGINS = (0.5, 2.0)
 """How much of the surroundings the network sees in turn, when the crop alone does not show it what stands out."""
 
 
+_VERSION = "1"
+
+
 class Embedded:
     """Crop, look, choose, cut."""
 
     name = "embedded"
-    version = "1"
 
-    def __init__(self, saliency: Saliency) -> None:
+    def __init__(self, saliency: Saliency | IsNet, matte: str) -> None:
         self._saliency = saliency
+        self.version = _VERSION if matte == "u2netp" else f"{_VERSION}-{matte}"
 
     def run(self, request: SegmentRequest, context: Context) -> SegmentResult:
         """See ``SegmentEngine``.
@@ -81,9 +85,10 @@ class Embedded:
 
 
 def create(settings: Settings) -> Embedded:
-    """Load the network.
+    """Load the network that the settings name, and never another in its place.
 
     Raises:
-        ModelMissing, ModelAltered: U²-Net-p is not there or not whole; the message says how to fetch it.
+        ModelMissing, ModelAltered: it is not there or not whole; the message says how to fetch it.
     """
-    return Embedded(Saliency(models.path("u2netp"), settings.engine_threads))
+    network = IsNet if settings.matte == "isnet" else Saliency
+    return Embedded(network(models.path(settings.matte), settings.engine_threads), settings.matte)
