@@ -20,19 +20,24 @@ _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 
+def session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """An ONNX network on the CPU that uses ``threads`` threads per call; the same input gives the same output."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.enable_mem_pattern = False  # as fast without, and 190 MB less
+    # waiting threads sleep rather than spin: the other stages need the cores
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 class Saliency:
     """The network, loaded once; ``map`` may be called from several threads at a time."""
 
     def __init__(self, path: Path, threads: int) -> None:
         """Load ``path`` (``lensora.core.models.path("u2netp")``), to use ``threads`` threads per call."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.use_deterministic_compute = True
-        options.enable_mem_pattern = False  # as fast without, and 190 MB less
-        # waiting threads sleep rather than spin: the other stages need the cores
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = session(path, threads)
         self._input = self._session.get_inputs()[0].name
         # the fused map; the six that follow it are the side outputs of training
         self._output = self._session.get_outputs()[0].name
