@@ -202,6 +202,7 @@ async def test_queued_calls_wait_and_are_all_answered(serving: Any, script: Scri
 async def test_bytes_that_are_no_request_are_an_argument_of_the_callers(serving: Any, data: bytes) -> None:
     async with serving() as toy, grpc.aio.insecure_channel(toy.address) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await channel.unary_stream("/lensora.detect.v1.DetectService/DetectObjects")(data).read()
+            raw: Any = channel.unary_stream("/lensora.detect.v1.DetectService/DetectObjects")
+            await raw(data).read()
     error = from_rpc(raised.value)
     assert isinstance(error, InvalidArgument) and error.reason == "MALFORMED_REQUEST"
