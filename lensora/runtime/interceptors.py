@@ -82,10 +82,12 @@ class Border(grpc.aio.ServerInterceptor):
 
     def _streaming(self, method: str, behaviour: Any, parse: _Parser) -> Any:
         async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            async with _Call(self, method, context):
-                async with contextlib.aclosing(behaviour(parse(request), context)) as responses:
-                    async for response in responses:
-                        yield response
+            async with (
+                _Call(self, method, context),
+                contextlib.aclosing(behaviour(parse(request), context)) as responses,
+            ):
+                async for response in responses:
+                    yield response
 
         return wrapped
 

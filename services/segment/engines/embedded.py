@@ -26,7 +26,7 @@ class Embedded:
     """Crop, look, choose, cut."""
 
     name = "embedded"
-    version = "1"
+    version = "2"
 
     def __init__(self, saliency: Saliency) -> None:
         self._saliency = saliency
