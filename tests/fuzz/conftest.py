@@ -22,7 +22,7 @@ def runner() -> Iterator[asyncio.Runner]:
     shutil.rmtree(STORE.root)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stages(runner: asyncio.Runner) -> Iterator[Caller]:
     """A caller of the five services."""
     stages = all_stages(files.SCENE)

@@ -54,7 +54,7 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 STORE = FolderStore(Path(tempfile.mkdtemp(prefix="lensora-fuzz-")))
 """What the services read from and write to."""
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 """No answer takes longer, seconds."""
 
 REFUSALS = {
@@ -219,10 +219,10 @@ async def all_stages(scene: Scene) -> AsyncIterator[grpc.aio.Channel]:
         for network in ("detect.engines.embedded.Saliency", "segment.engines.embedded.Saliency",
                         "detect.engines.embedded.Detector", "detect.engines.embedded.Classifier"):  # fmt: skip
             patch.setattr(f"services.{network}", Looks)
-        patch.setattr(background_engine, "build_scene", Sparing(build_scene, 3, lambda *_: scene))
+        patch.setattr(background_engine, "build_scene", Sparing(build_scene, 2, lambda *_: scene))
         for step in ("_model_box", "_model_solid", "judge"):
-            patch.setattr(mesh3d_engine, step, Sparing(getattr(mesh3d_engine, step), 4))
-        patch.setattr(render_engine, "Stage", Sparing(Drawing, 6, GreyFilm))
+            patch.setattr(mesh3d_engine, step, Sparing(getattr(mesh3d_engine, step), 2))
+        patch.setattr(render_engine, "Stage", Sparing(Drawing, 3, GreyFilm))
         patch.setattr(render_engine, "FRAMES_PER_SECOND", 2)
         listener, runners = Listener("127.0.0.1:0", []), []
         for name, add, servicer in _SERVICERS:

@@ -79,7 +79,7 @@ UPLOADS = st.lists(
 )
 
 
-@fuzz(100)
+@fuzz(50)
 @given(UPLOADS)
 def test_uploads(gateway: Gateway, stranger: Caller, upload: list[Any]) -> None:
     calls(gateway, stranger, "CreateSession", upload, "gateway uploads")
@@ -92,7 +92,7 @@ def with_picture(data: bytes) -> studio_pb2.CreateJobRequest:
 WORDS = studio_pb2.CreateJobRequest(spec=spec_of(NOWHERE))
 
 
-@fuzz(150)
+@fuzz(60)
 @given(requests(WORDS) | requests(with_picture(files.photos()[0])) | mangled(files.photos()).map(with_picture))
 def test_jobs(gateway: Gateway, stranger: Caller, session_id: str, request: studio_pb2.CreateJobRequest) -> None:
     if request.spec.session_id == NOWHERE:
@@ -100,7 +100,7 @@ def test_jobs(gateway: Gateway, stranger: Caller, session_id: str, request: stud
     calls(gateway, stranger, "CreateJob", request, "gateway jobs")
 
 
-@fuzz(100)
+@fuzz(50)
 @given(text(1100))
 def test_prompts(gateway: Gateway, stranger: Caller, session_id: str, prompt: str) -> None:
     spec = spec_of(session_id, background=studio_pb2.Background(prompt=prompt))
@@ -124,7 +124,7 @@ READS = st.one_of(
 )
 
 
-@fuzz(150)
+@fuzz(60)
 @given(READS)
 def test_reads(gateway: Gateway, stranger: Caller, job_id: str, asked: tuple[str, Any]) -> None:
     method, request = asked

@@ -89,7 +89,7 @@ def test_what_is_spoilt_below_was_whole(stages: Caller, whole: Any) -> None:
     assert ask(stages, whole, "whole") == "OK"
 
 
-@fuzz(150)
+@fuzz(100)
 @given(PHOTOS)
 def test_detect_uploads(stages: Caller, upload: bytes) -> None:
     sha256 = STORE.put("local", upload)
@@ -97,32 +97,32 @@ def test_detect_uploads(stages: Caller, upload: bytes) -> None:
     ask(stages, detect_pb2.DetectObjectsRequest(image=blob), "detect uploads")
 
 
-@fuzz(100)
+@fuzz(60)
 @given(requests(DETECT, image=PHOTOS))
 def test_detect_requests(stages: Caller, request: detect_pb2.DetectObjectsRequest) -> None:
     ask(stages, request, "detect requests")
 
 
-@fuzz(150)
+@fuzz(60)
 @given(requests(SEGMENT, photo=mangled([PHOTO])))
 def test_segment(stages: Caller, request: segment_pb2.SegmentRequest) -> None:
     ask(stages, request, "segment")
 
 
-@fuzz(150)
+@fuzz(40)
 @given(requests(PROMPT) | requests(OWN, backdrop__picture=PHOTOS))
 def test_background_scenes(stages: Caller, request: background_pb2.BuildSceneRequest) -> None:
     ask(stages, request, "background scenes")
 
 
-@fuzz(100)
+@fuzz(25)
 @given(text(1200))
 def test_background_prompts(stages: Caller, prompt: str) -> None:
     request = background_pb2.BuildSceneRequest(backdrop=background_pb2.Backdrop(prompt=prompt), size=SMALLEST)
     ask(stages, request, "background prompts")
 
 
-@fuzz(150)
+@fuzz(60)
 @given(
     requests(
         COMPOSE,
@@ -135,7 +135,7 @@ def test_background_stills(stages: Caller, request: background_pb2.ComposeReques
     ask(stages, request, "background stills")
 
 
-@fuzz(100)
+@fuzz(30)
 @given(requests(RECONSTRUCT, cutout=mangled([CUTOUT])))
 def test_mesh3d(stages: Caller, request: mesh3d_pb2.ReconstructRequest) -> None:
     ask(stages, request, "mesh3d")
@@ -144,7 +144,7 @@ def test_mesh3d(stages: Caller, request: mesh3d_pb2.ReconstructRequest) -> None:
 GLBS = spoilt_glb(files.glbs(), files.pack_glb) | mangled([files.pack_glb(*glb) for glb in files.glbs()])
 
 
-@fuzz(150)
+@fuzz(60)
 @given(GLBS)
 def test_render_meshes(stages: Caller, glb: bytes) -> None:
     request = render_pb2.RenderRequest()
@@ -153,7 +153,7 @@ def test_render_meshes(stages: Caller, glb: bytes) -> None:
     ask(stages, request, "render meshes")
 
 
-@fuzz(150)
+@fuzz(60)
 @given(requests(RENDER, scene__plate=mangled([files.PLATE]), scene__environment=mangled([files.ENVIRONMENT])))
 def test_render_requests(stages: Caller, request: render_pb2.RenderRequest) -> None:
     ask(stages, request, "render requests")

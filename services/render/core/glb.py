@@ -211,7 +211,8 @@ class _Reader:
         if count is not None and len(values) != count:
             raise _invalid("GLB_STRUCTURE", f"attributes of one primitive differ in count: {len(values)} and {count}")
         scale = 1.0 if values.dtype == np.float32 else 1.0 / np.iinfo(values.dtype).max
-        floats = values.astype(np.float32) * np.float32(scale)
+        with np.errstate(invalid="ignore"):  # some NaN complain when they are touched; they are refused below
+            floats = values.astype(np.float32) * np.float32(scale)
         if not np.isfinite(floats).all():
             raise _invalid("NOT_FINITE", "its vertices hold NaN or infinite values")
         return floats
