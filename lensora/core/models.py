@@ -268,13 +268,39 @@ def path(name: str) -> Path:
         ModelMissing: it has not been fetched yet.
         ModelAltered: it is damaged, or another file in its place.
     """
-    model, found = get(name), status(name)
-    file = folder() / model.filename
+    file = folder() / get(name).filename
+    stamp = _stamp(file)  # taken before the file is read: what is changed meanwhile is read again
+    found = status(name)
     if found == "missing":
         raise ModelMissing(f"the model {name} is not at {file}; fetch it with: {REMEDY} {name}")
     if found == "altered":
         raise ModelAltered(f"{file} is not the published {name}; replace it with: {REMEDY} {name}")
+    _opened[name] = stamp
     return file
+
+
+def check_opened() -> None:
+    """Check again the models that this process has asked ``path`` for; one is read only if it seems touched.
+
+    Raises:
+        ModelMissing, ModelAltered: as ``path``.
+    """
+    for name, stamp in list(_opened.items()):
+        if stamp is None or _stamp(folder() / get(name).filename) != stamp:
+            path(name)
+
+
+_opened: dict[str, tuple[int, ...] | None] = {}
+"""What each file looked like when it was last found whole."""
+
+
+def _stamp(file: Path) -> tuple[int, ...] | None:
+    """Changes whenever the file is written or replaced; None if there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _ignore(_name: str, _phase: str) -> None:

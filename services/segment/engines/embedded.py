@@ -23,7 +23,7 @@ WIDER_MARGINS = (0.5, 2.0)
 """How much of the surroundings the network sees in turn, when the crop alone does not show it what stands out."""
 
 
-_VERSION = "1"
+_VERSION = "2"
 
 
 class Embedded:
