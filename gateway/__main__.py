@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import sys
 from typing import IO
@@ -10,7 +11,7 @@ from gateway.edge.grpc import StudioServicer
 from gateway.jobs import Studio
 from gateway.settings import Settings
 from gateway.stages import Stages
-from gateway.store import Store
+from gateway.store import Database, Store
 from lensora.core.blobs import FolderStore
 from lensora.core.errors import Unavailable
 from lensora.runtime.server import Listener, run_process
@@ -29,8 +30,9 @@ def _lock(settings: Settings) -> IO[str]:
 
 
 async def _serve(settings: Settings) -> None:
-    with _lock(settings):
-        store, blobs = Store.sqlite(settings.home / "studio.db"), FolderStore(settings.home / "blobs")
+    database = Database(settings.database_url or f"sqlite:///{settings.home / 'studio.db'}")
+    with _lock(settings) if database.is_sqlite else contextlib.nullcontext():
+        store, blobs = Store(database), FolderStore(settings.home / "blobs")
         studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
         listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
         add_StudioServiceServicer_to_server(StudioServicer(studio), listener.server)

@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
-from gateway import pipeline
+from gateway import accounts, ledger, pipeline
 from gateway.model import (
+    LOCAL_ACCOUNT,
     ArtifactKind,
     DetectedObject,
     Job,
@@ -23,18 +25,21 @@ from gateway.model import (
     Step,
     StoredBlob,
 )
-from gateway.options import JobOptions, PictureBackground, SessionOptions
-from gateway.progress import Hub, Journal, follow
+from gateway.options import JobOptions, PictureBackground, SessionOptions, checked_key
+from gateway.progress import Hub, Journal, Superseded
 from gateway.settings import Settings
 from gateway.stages import Stages, Work
-from gateway.store import Store
-from lensora.core.blobs import FolderStore
+from gateway.store import Call, Run, Store
+from gateway.workflow import Executor
+from lensora.core.blobs import FolderStore, sha256_hex
 from lensora.core.errors import (
+    AlreadyExists,
     FailedPrecondition,
     Internal,
     InvalidArgument,
     LensoraError,
     NotFound,
+    ResourceExhausted,
     Unavailable,
 )
 from lensora.core.imaging import MAX_FILE_BYTES
@@ -43,55 +48,72 @@ from lensora.runtime.convert import box_from_proto
 
 _log = structlog.get_logger()
 
-_STOPPED = Unavailable("the gateway was stopped in the middle of this job; start it again", reason="GATEWAY_STOPPED")
+_LOCAL_CREDITS = 10**12
+_LOST = Unavailable("the job was lost with its gateway too many times; start it again", reason="JOB_LOST")
 
 
 class Studio:
     """All that callers can do, whatever they speak.
 
-    Jobs run as tasks of this process; a job that a stopped process left behind is marked as failed at the next start.
+    A job outlives this process: see ``gateway.workflow``.
     """
 
     def __init__(self, settings: Settings, store: Store, blobs: FolderStore, stages: Stages) -> None:
         self._settings, self._store, self._blobs, self._stages = settings, store, blobs, stages
-        self._hub = Hub()
+        self._database = store.database
+        self._hub = Hub(store, settings.poll_seconds)
+        self._executor = Executor(settings, store, self._work, self._give_up)
         self._turns = asyncio.Semaphore(settings.running_jobs)
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._stopping = False
 
     async def start(self) -> None:
-        """Open the store, and end what an earlier process left unfinished."""
+        """Open the store, and take up what an earlier process left unfinished."""
         await self._store.open()
         await asyncio.to_thread(self._blobs.sweep)
-        for job in await self._store.unfinished_jobs():
-            journal = Journal(self._store, self._hub, job, await self._store.last_seq(job.job_id))
-            await _fail(journal, job.step, _STOPPED)
+        if self._settings.auth == "off":
+            async with self._database.writing() as connection:
+                await ledger.grant(connection, LOCAL_ACCOUNT, "local", _LOCAL_CREDITS)
+        await self._executor.start()
 
     async def stop(self) -> None:
-        """End what runs, and close everything."""
-        self._stopping = True
-        for task in self._tasks.values():
-            if not task.cancelling():
-                task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        """Leave what runs to the next start, or to another replica, and close everything."""
+        await self._executor.stop()
+        await self._hub.stop()
         await self._stages.close()
-        await self._store.close()
+        await self._database.close()
 
-    async def create_session(self, account: str, options: SessionOptions, chunks: AsyncIterator[bytes]) -> Session:
-        """Read an upload within bounds, and detect what is in it.
+    async def authenticate(self, key: str) -> str:
+        """The account that calls.
+
+        Raises:
+            Unauthenticated: keys are required, and this is none.
+        """
+        return LOCAL_ACCOUNT if self._settings.auth == "off" else await accounts.authenticate(self._database, key)
+
+    async def create_session(
+        self, account: str, options: SessionOptions, chunks: AsyncIterator[bytes], key: str = ""
+    ) -> Session:
+        """Read an upload within bounds, detect what is in it, and charge for that.
+
+        Args:
+            account: whose session.
+            options: what to look for.
+            chunks: the photo's bytes as they come.
+            key: idempotency key, or empty.
 
         Raises:
             InvalidArgument: field ``image``: empty, too large, or no picture that we take.
+            AlreadyExists: the key was used for another photo.
+            FailedPrecondition: reason ``INSUFFICIENT_CREDITS``.
         """
-        image = bytearray()
-        async for chunk in chunks:
-            if len(image) + len(chunk) > MAX_FILE_BYTES:
-                raise InvalidArgument.of("image", f"at most {MAX_FILE_BYTES:,} bytes", reason="IMAGE_TOO_LARGE")
-            image += chunk
-        if not image:
-            raise InvalidArgument.of("image", "required: at least one byte", reason="IMAGE_EMPTY")
+        checked_key(key)
+        async with self._database.reading() as connection:
+            await ledger.require(connection, account, ledger.INIT_PRICE)
+        image = await _gathered(chunks)
+        body = sha256_hex(image + options.model_dump_json().encode())
+        if made := await self._made_before(account, "init", key, body):
+            return await self.session(account, made)
         work, started = Work(account, uuid.uuid4().hex, _ignore), time.monotonic()
-        result = (await self._stages.detect(work, bytes(image), options.max_objects)).result
+        result = (await self._stages.detect(work, image, options.max_objects)).result
         now = datetime.now(UTC)
         session = Session(
             session_id=str(uuid.uuid4()),
@@ -104,38 +126,63 @@ class Studio:
             created_at=now,
             expires_at=now + timedelta(hours=self._settings.session_hours),
         )
-        await self._store.add_session(session)
+        async with self._database.writing() as connection:
+            session_id = session.session_id
+            mine = not key or await self._store.claim_key(connection, account, "init", key, body, session_id)
+            if mine:
+                await self._store.add_session(connection, session)
+                await ledger.charge_init(connection, account, session_id)
+        return session if mine else await self.create_session(account, options, _once(image), key)
+
+    async def session(self, account: str, session_id: str) -> Session:
+        """A session that can be used.
+
+        Raises:
+            NotFound: not in this account.
+            FailedPrecondition: reason ``SESSION_EXPIRED``.
+        """
+        session = await self._store.session(account, session_id)
+        if session is None:
+            raise NotFound("session_id: no such session", reason="SESSION_NOT_FOUND")
+        if session.expires_at <= datetime.now(UTC):
+            raise FailedPrecondition("session_id: the session has expired; upload again", reason="SESSION_EXPIRED")
         return session
 
-    async def create_job(self, account: str, options: JobOptions, picture: bytes = b"") -> Job:
-        """Accept a job and start it, or queue it.
+    async def create_job(self, account: str, options: JobOptions, picture: bytes = b"", key: str = "") -> Job:
+        """Accept a job: its row, the hold on its price and its place in the queue, together or not at all.
 
         Args:
             account: whose job.
             options: what to make.
             picture: what ``options.background`` has the digest of, if that is a picture.
+            key: idempotency key, or empty.
 
         Raises:
             NotFound: no such session.
-            FailedPrecondition: reason ``SESSION_EXPIRED``.
+            FailedPrecondition: reason ``SESSION_EXPIRED`` or ``INSUFFICIENT_CREDITS``.
             InvalidArgument: field ``object_index``.
+            AlreadyExists: the key was used for another job.
+            ResourceExhausted: reason ``QUEUE_FULL``.
         """
-        session = await self._store.session(account, str(options.session_id))
-        if session is None:
-            raise NotFound("session_id: no such session", reason="SESSION_NOT_FOUND")
-        if session.expires_at <= datetime.now(UTC):
-            raise FailedPrecondition("session_id: the session has expired; upload again", reason="SESSION_EXPIRED")
+        checked_key(key)
+        body = sha256_hex(options.model_dump_json().encode())
+        if made := await self._made_before(account, "transform", key, body):
+            return await self.job(account, made)
+        session = await self.session(account, str(options.session_id))
         if options.object_index >= len(session.objects):
             last = len(session.objects) - 1
             raise InvalidArgument.of("object_index", f"0 to {last} in this session, not {options.object_index}")
+        await self._require_room(account)
         if isinstance(options.background, PictureBackground):
             await asyncio.to_thread(self._blobs.put, account, picture)
-        job = Job(str(uuid.uuid4()), account, options, created_at=datetime.now(UTC))
-        await self._store.add_job(job)
-        task = asyncio.create_task(self._run(job, session))
-        self._tasks[job.job_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(job.job_id))
-        return job
+        job = Job(str(uuid.uuid4()), account, options, created_at=datetime.now(UTC), price=ledger.JOB_PRICE)
+        async with self._database.writing() as connection:
+            mine = not key or await self._store.claim_key(connection, account, "transform", key, body, job.job_id)
+            if mine:
+                await self._store.add_job(connection, job)
+                await ledger.hold(connection, account, job.job_id)
+                await self._executor.enqueue(connection, account, job.job_id, job.job_id)
+        return job if mine else await self.create_job(account, options, picture, key)
 
     async def job(self, account: str, job_id: str) -> Job:
         """The job as it is now.
@@ -156,17 +203,19 @@ class Studio:
         job = await self.job(account, job_id)
         if job.status.terminal and after >= await self._store.last_seq(job_id):
             return
-        async for event in follow(self._store, self._hub, account, job_id, after):
+        async for event in self._hub.follow(account, job_id, after):
             yield event
 
     async def cancel(self, account: str, job_id: str) -> Job:
-        """Stop the job's work, in the services too; harmless on a job that has ended."""
+        """End the job and give its credits back, then stop its work; harmless on a job that has ended."""
         await self.job(account, job_id)
-        task = self._tasks.get(job_id)
-        if task is not None:
-            if not task.cancelling():  # a second one would end the first before its event is stored
-                task.cancel()
-            await asyncio.wait([task])
+        taken = await self._store.take(job_id)
+        if taken is not None:
+            try:
+                await self._journal(taken).end(JobStatus.CANCELLED)
+            except Superseded:  # it ended, or moved on, between the two
+                return await self.cancel(account, job_id)
+        await self._executor.cancel(await self._store.workflow(job_id))
         return await self.job(account, job_id)
 
     async def list_jobs(self, account: str, limit: int, before: int | None) -> tuple[list[Job], int | None]:
@@ -190,34 +239,101 @@ class Studio:
         stored = job.artifacts[kind]
         return stored, await asyncio.to_thread(self._blobs.open, account, stored.sha256)
 
-    async def _run(self, job: Job, session: Session) -> None:
-        """One job, to its terminal state, whatever happens."""
-        journal = Journal(self._store, self._hub, job, 0)
-        log = _log.bind(job_id=job.job_id)
+    async def credits(self, account: str, limit: int = 100) -> tuple[ledger.Balance, list[ledger.Entry]]:
+        """What the account has, and its latest transactions."""
+        async with self._database.reading() as connection:
+            return await ledger.balance(connection, account), await ledger.entries(connection, account, limit)
+
+    async def _made_before(self, account: str, call: Call, key: str, body: str) -> str | None:
+        """What an earlier call with this key made.
+
+        Raises:
+            AlreadyExists: reason ``IDEMPOTENCY_KEY_REUSED``.
+        """
+        made = await self._store.made_before(account, call, key, body) if key else None
+        if made is None:
+            return None
+        resource_id, same = made
+        if not same:
+            message = "idempotency_key: used before, with another body"
+            raise AlreadyExists(message, reason="IDEMPOTENCY_KEY_REUSED")
+        return resource_id
+
+    async def _require_room(self, account: str) -> None:
+        for whose, limit in ((account, self._settings.open_jobs_per_account), (None, self._settings.open_jobs)):
+            if await self._store.count_open(whose) >= limit:
+                message = f"{limit} jobs are queued or running already; nothing was charged"
+                raise ResourceExhausted(message, reason="QUEUE_FULL", retry_after_s=10.0)
+
+    def _journal(self, taken: tuple[Job, int, int]) -> Journal:
+        job, seq, epoch = taken
+        return Journal(self._store, self._hub, job, seq, epoch)
+
+    async def _work(self, job_id: str, workflow_id: str) -> None:
+        """One run of a job; the job ends in it, unless the run is cancelled or another takes over."""
+        async with self._turns:
+            taken = await self._store.take(job_id, workflow_id)
+            if taken is None:
+                return
+            log = _log.bind(job_id=job_id, account=taken[0].account_id)
+            journal = self._journal(taken)
+            try:
+                await self._run(journal)
+            except Superseded:
+                log.info("job taken from this run")
+                return
+        log.info("job", status=journal.job.status)
+
+    async def _run(self, journal: Journal) -> None:
+        job = journal.job
         try:
-            async with self._turns:
-                await journal.begin()
-                async with asyncio.timeout(self._settings.job_seconds):
-                    artifacts = await pipeline.run(self._stages, journal, session)
+            session = await self._store.session(job.account_id, str(job.options.session_id))
+            if session is None:
+                raise pipeline.StageFailed(job.step, NotFound("the session was deleted", reason="SESSION_NOT_FOUND"))
+            await journal.begin()
+            async with asyncio.timeout(self._settings.job_seconds - _age(journal.job)):
+                artifacts = await pipeline.run(self._stages, journal, session)
             await journal.end(JobStatus.SUCCEEDED, artifacts=artifacts)
-        except asyncio.CancelledError:
-            if self._stopping:
-                await _fail(journal, journal.job.step, _STOPPED)
-            else:
-                await journal.end(JobStatus.CANCELLED)
         except pipeline.StageFailed as failure:
             await _fail(journal, failure.step, failure.error)
         except TimeoutError:
             message = f"not done within {self._settings.job_seconds:g} s"
             await _fail(journal, journal.job.step, FailedPrecondition(message, reason="JOB_TIMED_OUT"))
+        except (Superseded, DBAPIError):  # without a database nothing can be told; the sweep gives the job a new run
+            raise
         except Exception as error:
-            log.error("job", exc_info=error)
+            _log.error("job", job_id=job.job_id, exc_info=error)
             await _fail(journal, journal.job.step, Internal("an unexpected error; see the gateway's log"))
-        log.info("job", status=journal.job.status)
+
+    async def _give_up(self, run: Run) -> None:
+        taken = await self._store.take(run.job_id, run.workflow_id)
+        if taken is not None:
+            await _fail(self._journal(taken), taken[0].step, _LOST)
 
 
 async def _fail(journal: Journal, step: Step, error: LensoraError) -> None:
     await journal.end(JobStatus.FAILED, error=JobError(step, error.reason, error.message))
+
+
+async def _gathered(chunks: AsyncIterator[bytes]) -> bytes:
+    """The whole upload, refused as soon as it is too long."""
+    image = bytearray()
+    async for chunk in chunks:
+        if len(image) + len(chunk) > MAX_FILE_BYTES:
+            raise InvalidArgument.of("image", f"at most {MAX_FILE_BYTES:,} bytes", reason="IMAGE_TOO_LARGE")
+        image += chunk
+    if not image:
+        raise InvalidArgument.of("image", "required: at least one byte", reason="IMAGE_EMPTY")
+    return bytes(image)
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def _age(job: Job) -> float:
+    """Seconds since the job began."""
+    return (datetime.now(UTC) - job.started_at).total_seconds() if job.started_at else 0.0
 
 
 async def _ignore(fraction: float, phase: str) -> None:

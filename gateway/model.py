@@ -176,6 +176,8 @@ class Job:
     crop: Box | None = None
     scene_note: str = ""
     error: JobError | None = None
+    price: int = 0
+    """Credits held for it, in whatever state it is."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -191,6 +193,11 @@ class Job:
         if self.status is JobStatus.SUCCEEDED:
             return 1.0
         return sum(_SHARES[record.step] * record.fraction for record in self.steps)
+
+    @property
+    def refunded(self) -> int:
+        """Credits given back."""
+        return self.price if self.status in (JobStatus.FAILED, JobStatus.CANCELLED) else 0
 
     def record(self, step: Step) -> StepRecord:
         """The record of one step."""

@@ -13,6 +13,7 @@ from lensora.core.errors import FieldViolation, InvalidArgument
 from lensora.core.imaging import MAX_FILE_BYTES
 
 _INT64 = 2**63 - 1
+_KEY_LENGTH = 255
 
 
 def _even(value: int) -> int:
@@ -99,6 +100,12 @@ class JobOptions(_Options):
     seed: Annotated[int, Field(ge=-_INT64 - 1, le=_INT64)] = 0
     on_slab: Literal["clamp", "fail"] = "clamp"
     output: Output = Output()
+
+
+def checked_key(key: str) -> None:
+    """Raise ``InvalidArgument`` for an idempotency key that is too long, or not plain text; empty is none at all."""
+    if len(key) > _KEY_LENGTH or not (key.isascii() and key.isprintable()):
+        raise InvalidArgument.of("idempotency_key", f"at most {_KEY_LENGTH} printable ASCII characters")
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -18,7 +18,31 @@ class Settings(BaseSettings):
     """``host:port`` to serve gRPC on."""
 
     home: Path = Path.home() / ".local/share/lensora"
-    """Folder of the database and the blobs."""
+    """Folder of the database and the blobs, where these are not elsewhere."""
+
+    database_url: str = ""
+    """``postgresql://user:password@host/name``; empty means SQLite in ``home``."""
+
+    auth: Literal["off", "keys"] = "off"
+    """``off``: every call is the account ``local``'s, which is given credits without end. ``keys``: see `lensora keys`."""
+
+    executor_id: str = "local"
+    """Name of this replica, the same after every restart and its own among all: in a cluster the pod's name."""
+
+    lease_seconds: float = Field(default=12.0, gt=0)
+    """A replica that was silent for so long is gone, and others take its jobs."""
+
+    sweep_seconds: float = Field(default=3.0, gt=0)
+    """How often to look for jobs whose replica is gone."""
+
+    dispatch_seconds: float = Field(default=0.05, gt=0)
+    """How often to look for queued jobs."""
+
+    max_runs: int = Field(default=5, ge=1)
+    """A job that was lost so many times with its replica is given up."""
+
+    poll_seconds: float = Field(default=0.1, gt=0)
+    """How often to look for news of jobs that others run, while somebody watches them."""
 
     detect_target: str = "127.0.0.1:50051"
     segment_target: str = "127.0.0.1:50052"
@@ -39,7 +63,22 @@ class Settings(BaseSettings):
     """Deadline of a whole job, from running."""
 
     running_jobs: int = Field(default=2, ge=1)
-    """Jobs at work at the same time; more are queued."""
+    """Jobs at work at the same time in this process; more are queued."""
+
+    running_jobs_per_account: int = Field(default=2, ge=1)
+    """Jobs of one account at work at the same time, in all replicas; the others' turns come in between."""
+
+    open_jobs: int = Field(default=1000, ge=1)
+    """Jobs that may be queued or running in all; more are refused at once."""
+
+    open_jobs_per_account: int = Field(default=100, ge=1)
+    """The same for one account."""
+
+    stage_attempts: int = Field(default=4, ge=1)
+    """How often a stage is tried whose service is unavailable."""
+
+    retry_seconds: float = Field(default=0.5, gt=0)
+    """Pause before the second attempt; it doubles with each."""
 
     session_hours: float = Field(default=24.0, gt=0)
     """How long a session can be used."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import math
+import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import grpc
+import structlog
 from google.protobuf.message import Message
 
 from gateway.settings import Settings
@@ -33,6 +36,8 @@ Result = TypeVar("Result", bound=Message)
 
 Progress = Callable[[float, str], Awaitable[None]]
 """Awaited with (fraction, phase) while a stage runs."""
+
+_log = structlog.get_logger()
 
 _FINGERPRINT_SECONDS = 30.0
 
@@ -97,10 +102,10 @@ class Stages:
     async def build_scene(
         self, work: Work, request: background_pb2.BuildSceneRequest
     ) -> Outcome[background_pb2.BuildSceneResult]:
-        """The scene; from a link it is made anew each time, as who serves the link may have changed the picture."""
+        """The scene; from a link each job makes its own, as who serves the link may have changed the picture."""
         stub: Any = background_pb2_grpc.BackgroundServiceStub(self._channel("background"))
-        lasting = request.backdrop.WhichOneof("kind") != "url"
-        return await self._run(work, "background", stub.BuildScene, request, lasting=lasting)
+        salt = work.request_id if request.backdrop.WhichOneof("kind") == "url" else ""
+        return await self._run(work, "background", stub.BuildScene, request, salt=salt)
 
     async def compose(
         self, work: Work, request: background_pb2.ComposeRequest
@@ -134,22 +139,33 @@ class Stages:
         request: Message,
         seconds: float | None = None,
         *,
-        lasting: bool = True,
+        salt: str = "",
     ) -> Outcome[Any]:
-        """Find the stage's result, or make it and keep it; one that is not ``lasting`` is always made."""
+        """Find the stage's result, or make it and keep it; one with a ``salt`` is kept for those who know it."""
         result_type = _result_type(service, type(request).__name__)
-        digest = _digest(service, await self._fingerprint(service), request)
-        kept = await self.store.stage_result(work.account, digest) if lasting else None
+        digest = _digest(service, await self._fingerprint(service), request, salt)
+        kept = await self.store.stage_result(work.account, digest)
         if kept is not None:
             result = result_type.FromString(kept)
             if await asyncio.to_thread(self._all_there, work.account, result):
                 return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
-        result = await self._make(work, service, method, request, seconds or self.settings.stage_seconds)
+        result = await self._try(work, service, method, request, seconds or self.settings.stage_seconds)
         fingerprint = self._fingerprints[service] = result.engine.fingerprint
-        if lasting:
-            key = _digest(service, fingerprint, request)
-            await self.store.keep_stage_result(work.account, key, fingerprint, result.SerializeToString())
+        digest = _digest(service, fingerprint, request, salt)
+        await self.store.keep_stage_result(work.account, digest, fingerprint, result.SerializeToString())
         return Outcome(result, reused=False, fingerprint=fingerprint)
+
+    async def _try(self, work: Work, service: str, method: Any, request: Message, seconds: float) -> Any:
+        """Make the result; a service that is unavailable is asked again, after a pause that doubles."""
+        for attempt in itertools.count(1):
+            try:
+                return await self._make(work, service, method, request, seconds)
+            except Unavailable as error:
+                if attempt >= self.settings.stage_attempts:
+                    raise
+                _log.warning("stage retried", service=service, reason=error.reason, attempt=attempt)
+            pause = self.settings.retry_seconds * 2 ** (attempt - 1)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
 
     async def _make(self, work: Work, service: str, method: Any, request: Message, seconds: float) -> Any:
         call = type(request)()
@@ -309,11 +325,11 @@ def _sound(value: Any) -> bool:
     return all(_sound(item) for content, repeated in fields for item in (content if repeated else (content,)))
 
 
-def _digest(service: str, fingerprint: str, request: Message) -> str:
+def _digest(service: str, fingerprint: str, request: Message, salt: str) -> str:
     """SHA-256 over what the result depends on; where bytes lie does not matter, what they are does."""
     bare = type(request)()
     bare.CopyFrom(request)
     for blob in _find(bare, blob_pb2.Blob):
         blob.ClearField("source")
-    name = f"{service}\n{request.DESCRIPTOR.full_name}\n{fingerprint}\n".encode()
+    name = f"{service}\n{request.DESCRIPTOR.full_name}\n{fingerprint}\n{salt}\n".encode()
     return hashlib.sha256(name + bare.SerializeToString(deterministic=True)).hexdigest()

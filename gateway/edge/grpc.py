@@ -11,7 +11,8 @@ import grpc
 
 from gateway.edge import protos
 from gateway.jobs import Studio
-from gateway.model import LOCAL_ACCOUNT, ArtifactKind
+from gateway.ledger import INIT_PRICE
+from gateway.model import ArtifactKind
 from gateway.options import JobOptions, SessionOptions, validated
 from lensora.core.errors import InvalidArgument, LensoraError
 from lensora.core.imaging import MAX_FILE_BYTES
@@ -30,55 +31,62 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
 
+    async def _account(self, context: Context) -> str:
+        """Who calls."""
+        return await self._studio.authenticate(_bearer(context))
+
     async def CreateSession(
         self, request_iterator: AsyncIterator[studio_pb2.CreateSessionRequest], context: Context
     ) -> studio_pb2.CreateSessionResponse:
         """See the proto."""
         messages = aiter(request_iterator)
         try:
-            return await self._create_session(messages)
+            return await self._create_session(await self._account(context), messages)
         except LensoraError:
             await _drain(messages)
             raise
 
     async def _create_session(
-        self, messages: AsyncIterator[studio_pb2.CreateSessionRequest]
+        self, account: str, messages: AsyncIterator[studio_pb2.CreateSessionRequest]
     ) -> studio_pb2.CreateSessionResponse:
         first = await anext(messages, None)
         if first is None or first.WhichOneof("part") != "options":
             raise InvalidArgument.of("options", "required as the first message")
-        protos.refuse_unbuilt(first.options, "idempotency_key")
         options = validated(SessionOptions, max_objects=first.options.max_objects or 6)
-        session = await self._studio.create_session(LOCAL_ACCOUNT, options, _chunks(messages))
+        key = first.options.idempotency_key
+        session = await self._studio.create_session(account, options, _chunks(messages), key)
         return studio_pb2.CreateSessionResponse(
-            session=protos.session(session), detect_elapsed_ms=session.detect_elapsed_ms
+            session=protos.session(session),
+            credits_used=INIT_PRICE,
+            detect_elapsed_ms=session.detect_elapsed_ms,
         )
 
     async def CreateJob(self, request: studio_pb2.CreateJobRequest, context: Context) -> studio_pb2.CreateJobResponse:
         """See the proto."""
-        protos.refuse_unbuilt(request, "idempotency_key")
+        account = await self._account(context)
         values = await asyncio.to_thread(protos.job_options, request.spec)  # which reads through a picture of 20 MB
         options = validated(JobOptions, **values)
-        job = await self._studio.create_job(LOCAL_ACCOUNT, options, request.spec.background.picture)
+        picture = request.spec.background.picture
+        job = await self._studio.create_job(account, options, picture, request.idempotency_key)
         return studio_pb2.CreateJobResponse(job=protos.job(job))
 
     async def GetJob(self, request: studio_pb2.GetJobRequest, context: Context) -> studio_pb2.GetJobResponse:
         """See the proto."""
-        return studio_pb2.GetJobResponse(job=protos.job(await self._studio.job(LOCAL_ACCOUNT, request.job_id)))
+        return studio_pb2.GetJobResponse(job=protos.job(await self._studio.job(await self._account(context), request.job_id)))
 
     async def WatchJob(
         self, request: studio_pb2.WatchJobRequest, context: Context
     ) -> AsyncIterator[studio_pb2.WatchJobResponse]:
         """See the proto."""
-        async for event in self._studio.watch(LOCAL_ACCOUNT, request.job_id, request.after_seq):
+        async for event in self._studio.watch(await self._account(context), request.job_id, request.after_seq):
             response = studio_pb2.WatchJobResponse(event=protos.event(event))
             if event.status.terminal:
-                response.job.CopyFrom(protos.job(await self._studio.job(LOCAL_ACCOUNT, request.job_id)))
+                response.job.CopyFrom(protos.job(await self._studio.job(await self._account(context), request.job_id)))
             yield response
 
     async def CancelJob(self, request: studio_pb2.CancelJobRequest, context: Context) -> studio_pb2.CancelJobResponse:
         """See the proto."""
-        return studio_pb2.CancelJobResponse(job=protos.job(await self._studio.cancel(LOCAL_ACCOUNT, request.job_id)))
+        return studio_pb2.CancelJobResponse(job=protos.job(await self._studio.cancel(await self._account(context), request.job_id)))
 
     async def ListJobs(self, request: studio_pb2.ListJobsRequest, context: Context) -> studio_pb2.ListJobsResponse:
         """See the proto."""
@@ -87,7 +95,7 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
         if request.page_token and not (request.page_token.isascii() and request.page_token.isdigit()):
             raise InvalidArgument.of("page_token", "not one that ListJobs returned")
         before = int(request.page_token[:18]) if request.page_token else None
-        jobs, after = await self._studio.list_jobs(LOCAL_ACCOUNT, request.page_size or 20, before)
+        jobs, after = await self._studio.list_jobs(await self._account(context), request.page_size or 20, before)
         token = "" if after is None else str(after)
         return studio_pb2.ListJobsResponse(jobs=[protos.job(job) for job in jobs], next_page_token=token)
 
@@ -96,7 +104,7 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
     ) -> AsyncIterator[studio_pb2.DownloadArtifactResponse]:
         """See the proto."""
         kind = protos.artifact_kind(request.kind)
-        stored, file = await self._studio.artifact(LOCAL_ACCOUNT, request.job_id, kind)
+        stored, file = await self._studio.artifact(await self._account(context), request.job_id, kind)
         with file:
             if not 0 <= request.offset <= stored.size:
                 raise InvalidArgument.of("offset", f"0 to {stored.size}, not {request.offset}")
@@ -104,6 +112,12 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
             yield studio_pb2.DownloadArtifactResponse(artifact=protos.artifact(ArtifactKind(kind), stored))
             while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
                 yield studio_pb2.DownloadArtifactResponse(chunk=chunk)
+
+
+def _bearer(context: Context) -> str:
+    metadata = {str(name): value for name, value in context.invocation_metadata() or ()}
+    scheme, _, key = str(metadata.get("authorization", "")).partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 async def _drain(messages: AsyncIterator[studio_pb2.CreateSessionRequest]) -> None:

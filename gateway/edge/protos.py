@@ -128,6 +128,8 @@ def job(value: Job) -> studio_pb2.Job:
         artifacts=[artifact(kind, stored) for kind, stored in value.artifacts.items()],
         crop_bbox=box_to_proto(value.crop) if value.crop else None,
         scene_note=value.scene_note,
+        credits_used=value.price,
+        credits_refunded=value.refunded,
         created_at=_time(value.created_at),
         started_at=_time(value.started_at),
         ended_at=_time(value.ended_at),

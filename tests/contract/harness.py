@@ -17,7 +17,7 @@ from gateway.edge.grpc import StudioServicer
 from gateway.jobs import Studio
 from gateway.settings import Settings
 from gateway.stages import Stages
-from gateway.store import Store
+from gateway.store import Database, Store
 from lensora.core.blobs import FolderStore, file_url
 from lensora.core.errors import LensoraError
 from lensora.runtime.errors import from_rpc
@@ -113,8 +113,8 @@ class Gateway:
 
     async def cancel_all(self) -> None:
         """End what still runs."""
-        for job_id in list(self.studio._tasks):
-            await self.studio.cancel("local", job_id)
+        for run in await self.store.open_runs():
+            await self.studio.cancel(run.account_id, run.job_id)
 
     async def settled(self, left: Callable[[], Any]) -> None:
         """Wait until ``left()`` is empty: for what the gateway tidies after it has answered."""
@@ -139,12 +139,43 @@ async def running_services(home: Path) -> AsyncIterator[Services]:
         await asyncio.gather(*(service.stop() for service in services))
 
 
+class Shared:
+    """The gateway that most tests share; it makes room for another, as a process can run but one."""
+
+    def __init__(self) -> None:
+        self.running: Gateway | None = None
+        self._stack = contextlib.AsyncExitStack()
+
+    async def get(self, home: Path, services: Services) -> Gateway:
+        """The gateway, started if need be."""
+        if self.running is None:
+            self.running = await self._stack.enter_async_context(_gateway(home, services))
+        return self.running
+
+    async def stop(self) -> None:
+        """Stop it, if it runs."""
+        self.running = None
+        await self._stack.aclose()
+
+
+shared = Shared()
+
+
 @contextlib.asynccontextmanager
 async def running_gateway(home: Path, services: Services, **changes: Any) -> AsyncIterator[Gateway]:
+    """A gateway of one's own, in place of the shared one."""
+    await shared.stop()
+    async with _gateway(home, services, **changes) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def _gateway(home: Path, services: Services, **changes: Any) -> AsyncIterator[Gateway]:
     """A gateway, wired as its composition root does it."""
     settings = Settings(home=home, listen="127.0.0.1:0", **services.targets | changes)
-    store, blobs = Store.sqlite(home / "studio.db"), FolderStore(home / "blobs")
-    event.listen(store._engine.sync_engine, "connect", _hurry)
+    database = Database(f"sqlite:///{home / 'studio.db'}")
+    event.listen(database._engine.sync_engine, "connect", _hurry)
+    store, blobs = Store(database), FolderStore(home / "blobs")
     studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
     listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
     studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio), listener.server)
