@@ -77,6 +77,7 @@ def make(
 @app.command()
 def up(
     listen: Annotated[str, typer.Option(help="HOST:PORT of the gateway.")] = "127.0.0.1:50050",
+    http: Annotated[str, typer.Option(help="HOST:PORT of its HTTP edge; 127.0.0.1:8080 if that is free.")] = "",
     home: Annotated[Path, typer.Option(help="Folder of the database, the blobs and the logs.")] = Path(
         "~/.local/share/lensora"
     ),
@@ -86,7 +87,7 @@ def up(
 
     console = Console()
     with _typed_errors(console):
-        _run(running.up(home.expanduser().resolve(), listen, console))
+        _run(running.up(home.expanduser().resolve(), listen, http, console))
 
 
 @models_app.command("list")
