@@ -47,6 +47,7 @@ class Gateway:
     http: str
     """``http://host:port`` of the HTTP edge."""
     signer: Signer
+    health: Health
     photo: bytes = b"a photo"
     """What is uploaded where a test does not say."""
 
@@ -188,7 +189,8 @@ async def _gateway(home: Path, services: Services, **changes: Any) -> AsyncItera
     signer = signing.signer(settings)
     listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
     studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
-    http = HttpServer(Edge(settings, studio, signer, Health(settings, database)))
+    health = Health(settings, database)
+    http = HttpServer(Edge(settings, studio, signer, health))
     await studio.start()
     await listener.server.start()
     await http.start()
@@ -196,7 +198,7 @@ async def _gateway(home: Path, services: Services, **changes: Any) -> AsyncItera
         async with grpc.aio.insecure_channel(listener.address) as channel:
             stub = studio_pb2_grpc.StudioServiceStub(channel)
             where = f"http://{http.address}"
-            yield Gateway(settings, services, store, blobs, studio, listener.address, stub, where, signer)
+            yield Gateway(settings, services, store, blobs, studio, listener.address, stub, where, signer, health)
     finally:
         await http.stop()
         await listener.server.stop(0)

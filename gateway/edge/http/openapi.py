@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import warnings
 from http import HTTPStatus
 from typing import Any
 
@@ -77,20 +78,18 @@ def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def describe(app: FastAPI) -> None:
-    """Serve the document at ``/openapi.json`` and the page at ``/docs``."""
-    generate = app.openapi
-
-    def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            made = generate()
-            _, extra = models_json_schema(_EXTRA_SCHEMAS, ref_template=_REFERENCE)
-            made["components"]["schemas"] |= extra["$defs"]
-            made["components"]["schemas"].pop("HTTPValidationError", None)
-            made["components"]["schemas"].pop("ValidationError", None)
-            app.openapi_schema = made
-        return app.openapi_schema
-
-    app.openapi = document  # type: ignore[method-assign]
+    """Make the document, and serve it at ``/openapi.json`` and as a page at ``/docs``."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Duplicate Operation ID")  # a route of two methods; see below
+        document = app.openapi()
+    for methods in document["paths"].values():
+        if "head" in methods:
+            methods["head"]["operationId"] += "_head"
+    schemas = document["components"]["schemas"]
+    schemas |= models_json_schema(_EXTRA_SCHEMAS, ref_template=_REFERENCE)[1]["$defs"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    app.state.document = document
     app.include_router(_pages)
 
 
@@ -99,13 +98,13 @@ _pages = APIRouter(include_in_schema=False)
 
 @_pages.get("/openapi.json")
 async def _document(request: Request) -> Response:
-    return Response(json.dumps(request.app.openapi()), media_type="application/json")
+    return Response(json.dumps(request.app.state.document), media_type="application/json")
 
 
 @_pages.get("/docs")
 async def _page(request: Request) -> Response:
     headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-    return Response(page(request.app.openapi()), headers=headers, media_type="text/html")
+    return Response(page(request.app.state.document), headers=headers, media_type="text/html")
 
 
 _STYLE = """
