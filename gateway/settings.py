@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     """``postgresql://user:password@host/name``; empty means SQLite in ``home``."""
 
     auth: Literal["off", "keys"] = "off"
-    """``off``: every call is the account ``local``'s, which is given credits without end. ``keys``: see `lensora keys`."""
+    """``off``: every call is the account ``local``'s, which has credits without end. ``keys``: see `lensora keys`."""
 
     executor_id: str = "local"
     """Name of this replica, the same after every restart and its own among all: in a cluster the pod's name."""
