@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,7 +198,8 @@ async def _gateway(home: Path, services: Services, **changes: Any) -> AsyncItera
     event.listen(database._engine.sync_engine, "connect", _hurry)
     store, blobs = Store(database), FolderStore(home / "blobs")
     studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
-    signer = signing.signer(settings)
+    signer, now = signing.signer(settings), time.time()
+    signer._clock = lambda: now  # else two looks at one job could differ
     listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
     studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
     health = Health(settings, database)

@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 
-from gateway.edge.http import schemas
+from gateway.edge.http import border, schemas
 from gateway.edge.http.server import _listening
 from lensora.core.errors import Unavailable
 from tests.contract.harness import Gateway, running_gateway, running_services
@@ -91,10 +92,14 @@ async def test_a_defect_of_ours_says_nothing_of_itself(
     async def broken(*_: Any) -> Any:
         raise RuntimeError("a secret")
 
+    log = structlog.testing.CapturingLogger()
+    monkeypatch.setattr(border, "_log", log)
     monkeypatch.setattr(gateway.studio, "credits", broken)
     response = await caller.client.get("/v1/credits")
     refused(response, 500, "INTERNAL")
     assert "secret" not in response.text
+    logged = [call.kwargs["exc_info"] for call in log.calls if call.method_name == "error"]
+    assert [str(error) for error in logged] == ["a secret"], "but the log does"
 
 
 async def test_the_document_shows_every_operation_with_an_example(caller: Caller) -> None:
