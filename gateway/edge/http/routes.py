@@ -178,9 +178,8 @@ async def healthz() -> Response:
 async def readyz(edge: TheEdge) -> Response:
     """Whether new work can be done here now."""
     checks = await edge.health.check()
-    well = all(checks.values()) and not edge.draining.is_set()
-    status = "draining" if edge.draining.is_set() else "ready" if well else "not ready"
-    return _json(schemas.Readiness(status=status, checks=checks), 200 if well else 503)
+    well = all(checks.values())
+    return _json(schemas.Readiness(status="ready" if well else "not ready", checks=checks), 200 if well else 503)
 
 
 async def _frames(

@@ -9,10 +9,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from gateway.edge.http import bodies
+from lensora.studio.v1 import studio_pb2
 from tests.contract.harness import Gateway, running_gateway, running_services
+from tests.contract.harness import refused as grpc_refused
 from tests.contract.http.caller import Caller, answered, body_of, calling, good, raw, refused
 from tests.contract.scripted import PATIENCE, Services
 
@@ -174,6 +177,14 @@ async def test_a_slow_upload_is_ended(tmp_path: Path) -> None:
         status, _, problem = await answered(reader)
         assert (status, problem["code"]) == (408, "UPLOAD_TIMED_OUT"), "nothing comes any more"
         writer.close()
+
+        async def standing() -> AsyncIterator[studio_pb2.CreateSessionRequest]:
+            yield studio_pb2.CreateSessionRequest(options=studio_pb2.SessionOptions())
+            yield studio_pb2.CreateSessionRequest(chunk=b"a")
+            await asyncio.Event().wait()
+
+        call = gateway.stub.CreateSession(standing(), timeout=PATIENCE)
+        await grpc_refused(call, grpc.StatusCode.DEADLINE_EXCEEDED, "UPLOAD_TIMED_OUT")
 
         reader, writer = await raw(gateway, head(None), chunk(image(b"")[:-2]))
 
