@@ -115,7 +115,7 @@ details{border:1px solid var(--line);border-radius:.6rem;margin:.6rem 0;overflow
 summary{cursor:pointer;padding:.65rem .9rem;display:flex;gap:.8rem;align-items:baseline;flex-wrap:wrap}
 summary:hover{background:color-mix(in srgb,currentColor 5%,transparent)}
 summary b{font:600 .8rem ui-monospace,monospace;min-width:3.2rem}
-.get b{color:#2374d8}.post b{color:#218a4c}.delete b{color:#c23b3b}
+.get b,.head b{color:#2374d8}.post b{color:#218a4c}.delete b{color:#c23b3b}
 summary code{font-weight:600}summary span{opacity:.75}
 .in{padding:.2rem .9rem 1rem;border-top:1px solid var(--line)}
 table{border-collapse:collapse;width:100%;font-size:.92rem}
@@ -143,7 +143,8 @@ def page(document: dict[str, Any]) -> str:
 
 
 def _operation(document: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> str:
-    parts = [f"<p>{_text(operation.get('description', ''))}</p>"]
+    first, _, more = operation["description"].partition(". ")
+    parts = [f"<p>{_text(more)}</p>"] if more else []
     if operation.get("security"):
         parts.append("<p>Needs <code>Authorization: Bearer lsk_…</code>.</p>")
     if rows := [_parameter(item) for item in operation.get("parameters", ())]:
@@ -157,8 +158,8 @@ def _operation(document: dict[str, Any], path: str, method: str, operation: dict
     ]
     errors = [status for status in operation["responses"] if not status.startswith("2")]
     if errors:
-        parts.append(f"<h3>Also</h3><p>{', '.join(errors)}</p>")
-    head = f"<b>{method.upper()}</b><code>{_text(path)}</code><span>{_text(operation.get('summary', ''))}</span>"
+        parts.append(f"<h3>Errors</h3><p>{', '.join(errors)}</p>")
+    head = f"<b>{method.upper()}</b><code>{_text(path)}</code><span>{_text(first)}</span>"
     return f'<details class="{method}"><summary>{head}</summary><div class="in">{"".join(parts)}</div></details>'
 
 
