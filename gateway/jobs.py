@@ -67,7 +67,7 @@ class Studio:
 
     async def start(self) -> None:
         """Open the store, and take up what an earlier process left unfinished."""
-        await self._store.open()
+        await self._store.open(migrate=self._settings.migrate)
         await asyncio.to_thread(self._blobs.sweep)
         if self._settings.auth == "off":
             async with self._database.writing() as connection:

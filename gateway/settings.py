@@ -23,6 +23,9 @@ class Settings(BaseSettings):
     database_url: str = ""
     """``postgresql://user:password@host/name``; empty means SQLite in ``home``."""
 
+    migrate: bool = True
+    """Whether to bring an older database's tables up to date at the start; where not, see `lensora db`."""
+
     auth: Literal["off", "keys"] = "off"
     """``off``: every call is the account ``local``'s, which is given credits without end. ``keys``: see `lensora keys`."""
 
