@@ -48,7 +48,6 @@ from lensora.runtime.convert import box_from_proto
 
 _log = structlog.get_logger()
 
-_LOCAL_CREDITS = 10**12
 _LOST = Unavailable("the job was lost with its gateway too many times; start it again", reason="JOB_LOST")
 
 
@@ -71,7 +70,7 @@ class Studio:
         await asyncio.to_thread(self._blobs.sweep)
         if self._settings.auth == "off":
             async with self._database.writing() as connection:
-                await ledger.grant(connection, LOCAL_ACCOUNT, "local", _LOCAL_CREDITS)
+                await ledger.grant(connection, LOCAL_ACCOUNT, "auth=off", ledger.MAX_GRANT)
         await self._executor.start()
 
     async def stop(self) -> None:
