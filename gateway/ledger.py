@@ -29,6 +29,8 @@ JOB_PRICE = 75
 MAX_GRANT = 10**12
 """At once; far from where 64 bits end."""
 
+_ID_LENGTH = 64
+
 Book = Literal["available", "held", "earned", "issued"]
 
 
@@ -57,11 +59,13 @@ async def grant(connection: AsyncConnection, account: str, grant_id: str, credit
     """Give credits, 1 to ``MAX_GRANT``; the same grant again does nothing. Returns whether it was the first.
 
     Raises:
-        InvalidArgument: field ``credits``.
+        InvalidArgument: field ``credits`` or ``id``.
         AlreadyExists: reason ``GRANT_ID_REUSED``: a grant of this id gave something else, or to somebody else.
     """
     if not 1 <= credits_ <= MAX_GRANT:
         raise InvalidArgument.of("credits", f"1 to {MAX_GRANT:,}, not {credits_:,}")
+    if not (0 < len(grant_id) <= _ID_LENGTH and grant_id.isascii() and grant_id.isprintable()):
+        raise InvalidArgument.of("id", f"1 to {_ID_LENGTH} printable ASCII characters")
     transaction_id = f"grant:{grant_id}"
     if await _move(connection, account, transaction_id, "grant", "issued", "available", credits_):
         return True

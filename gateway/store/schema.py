@@ -80,6 +80,11 @@ def require_newest(connection: Connection) -> None:
         raise FailedPrecondition(message, reason="SCHEMA_TOO_OLD")
 
 
+def create_or_require(connection: Connection) -> None:
+    """Make the tables where there are none; leave the rest as it is, and refuse it as ``require_newest`` does."""
+    (require_newest if current(connection) else upgrade)(connection)
+
+
 def _known() -> set[str]:
     return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
