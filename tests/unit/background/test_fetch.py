@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from lensora.core.addresses import is_public
 from lensora.core.errors import InvalidArgument
 from lensora.core.imaging import MAX_FILE_BYTES
-from services.background.core.addresses import is_public
-from services.background.core.fetch import MAX_REDIRECTS, Fetcher, Streams
+from lensora.core.outside import Streams
+from services.background.core.fetch import MAX_REDIRECTS, Fetcher
 
 PUBLIC = "93.184.215.14"
 
