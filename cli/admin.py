@@ -79,6 +79,24 @@ def revoke_key(
     typer.echo(f"{key_id} is revoked")
 
 
+@keys_app.command("webhook-secret")
+def webhook_secret(
+    account: Account,
+    renew: Annotated[bool, typer.Option("--renew", help="Make a new one, in place of the old from now on.")] = False,
+    home: Home = None,
+    database_url: Url = None,
+) -> None:
+    """What the account's webhooks are signed with (Standard Webhooks)."""
+    from gateway import accounts, webhooks
+
+    async def read(database: Database) -> str:
+        accounts.check_account(account)
+        async with database.writing() as connection:
+            return await webhooks.secret(connection, account, renew=renew)
+
+    typer.echo(_on(home, database_url, read))
+
+
 @credits_app.command("grant")
 def grant_credits(
     account: Account,

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from gateway import ledger
+from gateway import ledger, webhooks
 from gateway.model import WORK_STEPS, Job, JobError, JobEvent, JobStatus, Step, StepRecord, StepState
 from gateway.store import Store
 
@@ -214,6 +214,7 @@ class Journal:
                 if job.status.terminal:
                     succeeded = job.status is JobStatus.SUCCEEDED
                     await ledger.settle(connection, job.account_id, job.job_id, succeeded=succeeded)
+                    await webhooks.announce(connection, job)
             self._job, self._seq = job, event.seq
             self._hub.tell(job.job_id, event)
 

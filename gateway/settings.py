@@ -86,6 +86,15 @@ class Settings(BaseSettings):
     session_hours: float = Field(default=24.0, gt=0)
     """How long a session can be used."""
 
+    webhook_seconds: float = Field(default=20.0, gt=0)
+    """How long the receiver of a webhook may take to answer."""
+
+    webhook_pauses: tuple[float, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    """Seconds to wait after each attempt that failed; after so many and one, no more is tried."""
+
+    webhook_poll_seconds: float = Field(default=1.0, gt=0)
+    """How often to look for webhooks that are due."""
+
     die_with_parent: bool = False
     """Stop when the process that started this one ends, however it ends; for supervisors."""
 
