@@ -214,7 +214,7 @@ def _on(
         if not settings.database_url:
             settings.home.mkdir(parents=True, exist_ok=True)
         try:
-            database = Database(settings.database_url or f"sqlite:///{settings.home / 'studio.db'}")
+            database = Database.of(settings)
         except (ArgumentError, NoSuchModuleError):
             raise InvalidArgument.of("database-url", "postgresql://user:password@host/name") from None
         try:

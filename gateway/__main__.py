@@ -30,7 +30,7 @@ def _lock(settings: Settings) -> IO[str]:
 
 
 async def _serve(settings: Settings) -> None:
-    database = Database(settings.database_url or f"sqlite:///{settings.home / 'studio.db'}")
+    database = Database.of(settings)
     with _lock(settings) if database.is_sqlite else contextlib.nullcontext():
         store, blobs = Store(database), FolderStore(settings.home / "blobs")
         studio = Studio(settings, store, blobs, Stages(settings, store, blobs))

@@ -100,7 +100,8 @@ async def settle(connection: AsyncConnection, account: str, job_id: str, *, succ
     held = await _booked(connection, account, f"hold:{job_id}", "held")
     if held is None:
         return False
-    kind, to = ("capture", "earned") if succeeded else ("release", "available")
+    kind = "capture" if succeeded else "release"
+    to: Book = "earned" if succeeded else "available"
     # one id for both ends, so that a job cannot meet both
     return await _move(connection, account, f"settle:{job_id}", kind, "held", to, held)
 

@@ -81,7 +81,7 @@ def running_postgres() -> Iterator[Postgres]:
                 time.sleep(0.05)
             yield Postgres(folder)
         finally:
-            server.send_signal(signal.SIGINT)  # which, unlike SIGTERM, does not wait for who is connected
+            server.send_signal(signal.SIGQUIT)  # at once: nothing of it is needed any more
             try:
                 server.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from gateway.settings import Settings
 
 _POOL = {"pool_size": 10, "max_overflow": 10, "pool_pre_ping": True}
 
@@ -20,7 +23,7 @@ class Database:
         url: ``sqlite:///absolute/file`` or ``postgresql://user:password@host/name``.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = create_async_engine(_with_driver(self.url, "aiosqlite"), **({} if self.is_sqlite else _POOL))
@@ -28,6 +31,16 @@ class Database:
         if self.is_sqlite:
             event.listen(self._engine.sync_engine, "connect", lambda connection, _: _make_durable(connection, None))
             event.listen(self._engine.sync_engine, "begin", _begin)
+
+    @classmethod
+    def file(cls, path: Path) -> Database:
+        """SQLite, one file of any name."""
+        return cls(URL.create("sqlite", database=str(path)))
+
+    @classmethod
+    def of(cls, settings: Settings) -> Database:
+        """The one that a gateway's settings name; its folder must be there."""
+        return cls(settings.database_url) if settings.database_url else cls.file(settings.home / "studio.db")
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection to read through."""

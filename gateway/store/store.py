@@ -6,7 +6,7 @@ What must happen together takes a connection, so that its caller can put it into
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -37,6 +37,8 @@ class Run:
     workflow_id: str
     runs: int
     """How many there were, this one counted."""
+    number: int
+    """The job's place in line."""
 
 
 class Store:
@@ -70,8 +72,8 @@ class Store:
         query = select(sessions.c.body).where(sessions.c.session_id == session_id, sessions.c.account_id == account)
         return await self._one(_SESSION, query)
 
-    async def add_job(self, connection: AsyncConnection, job: Job) -> None:
-        """Store a new job; its first workflow has its id."""
+    async def add_job(self, connection: AsyncConnection, job: Job) -> int:
+        """Store a new job, whose first workflow has its id; returns its number, which grows from job to job."""
         row = {
             "job_id": job.job_id,
             "account_id": job.account_id,
@@ -81,7 +83,7 @@ class Store:
             "workflow_id": job.job_id,
             "created_at": job.created_at,
         }
-        await connection.execute(insert(jobs).values(row))
+        return int((await connection.execute(insert(jobs).values(row).returning(jobs.c.number))).scalar_one())
 
     async def job(self, account: str, job_id: str) -> Job | None:
         """One job of this account."""
@@ -106,7 +108,7 @@ class Store:
 
     async def open_runs(self) -> list[Run]:
         """All jobs that have not ended, oldest first."""
-        query = select(jobs.c.account_id, jobs.c.job_id, jobs.c.workflow_id, jobs.c.runs).where(_OPEN)
+        query = select(*(jobs.c[name] for name in Run.__slots__)).where(_OPEN)
         async with self.database.reading() as connection:
             return [Run(*row) for row in await connection.execute(query.order_by(jobs.c.number))]
 
@@ -150,23 +152,36 @@ class Store:
         async with self.database.reading() as reader:
             return int((await reader.execute(query)).scalar_one())
 
-    async def record(self, connection: AsyncConnection, job: Job, happened: JobEvent, epoch: int) -> bool:
-        """Store an event and the job as it left it, together; False when the job had ended, or another took it."""
+    async def record(
+        self,
+        job: Job,
+        happened: JobEvent,
+        epoch: int,
+        settle: Callable[[AsyncConnection], Awaitable[object]] | None = None,
+    ) -> bool:
+        """Store an event, the job as it left it, and what ``settle`` does, all together or not at all.
+
+        Returns:
+            False, and nothing was stored, when the job had ended, or another has taken it since ``epoch``.
+        """
         change = (
             update(jobs)
             .where(jobs.c.job_id == job.job_id, jobs.c.epoch == epoch, _OPEN)
             .values(status=job.status, body=_JOB.dump_json(job).decode(), ended_at=job.ended_at)
             .returning(jobs.c.job_id)
         )
-        if (await connection.execute(change)).first() is None:
-            return False
         row = {
             "job_id": job.job_id,
             "seq": happened.seq,
             "account_id": job.account_id,
             "body": _EVENT.dump_json(happened).decode(),
         }
-        await connection.execute(insert(job_events).values(row))
+        async with self.database.writing() as connection:
+            if (await connection.execute(change)).first() is None:
+                return False
+            await connection.execute(insert(job_events).values(row))
+            if settle is not None:
+                await settle(connection)
         return True
 
     async def events(self, account: str, job_id: str, after: int) -> Sequence[JobEvent]:
@@ -182,12 +197,12 @@ class Store:
     async def last_seqs(self, job_ids: Sequence[str]) -> dict[str, int]:
         """Number of the last event of each of these jobs that has any."""
         query = (
-            select(job_events.c.job_id, func.max(job_events.c.seq))
+            select(job_events.c.job_id, func.max(job_events.c.seq).label("seq"))
             .where(job_events.c.job_id.in_(job_ids))
             .group_by(job_events.c.job_id)
         )
         async with self.database.reading() as connection:
-            return {job_id: seq for job_id, seq in await connection.execute(query)}
+            return {row.job_id: row.seq for row in await connection.execute(query)}
 
     async def made_before(
         self, account: str, call: Call, key: str, body_sha256: str, connection: AsyncConnection | None = None

@@ -39,9 +39,7 @@ def services(shared_services: Services) -> Services:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def gateway(
-    shared_home: Path, services: Services, request: pytest.FixtureRequest
-) -> AsyncIterator[Gateway]:
+async def gateway(shared_home: Path, services: Services, request: pytest.FixtureRequest) -> AsyncIterator[Gateway]:
     """A gateway over ``services`` that never saw this test's photo."""
     running = await shared.get(shared_home, services)
     running.photo = request.node.nodeid.encode()
@@ -55,5 +53,8 @@ async def gateway(
 @pytest_asyncio.fixture(loop_scope="session")
 async def fresh(tmp_path: Path) -> AsyncIterator[Gateway]:
     """A gateway with a home and with services of its own, to be stopped and broken at will."""
-    async with running_services(tmp_path) as services, running_gateway(tmp_path, services) as running:
+    async with (
+        running_services(tmp_path) as services,
+        running_gateway(tmp_path, services, connect_seconds=0.5, retry_seconds=0.01) as running,
+    ):
         yield running
