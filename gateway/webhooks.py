@@ -221,4 +221,4 @@ def _of(delivery_id: str, attempts: int) -> Update:
 
 
 def _time(when: datetime | None) -> str | None:
-    return when and when.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if when is None else when.astimezone(UTC).isoformat().replace("+00:00", "Z")

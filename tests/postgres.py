@@ -65,16 +65,16 @@ def running_postgres() -> Iterator[Postgres]:
         shutil.chown(folder, "postgres", "postgres")
     data = folder / "data"
     try:
-        initdb = [_BIN / "initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8"]
-        subprocess.run([*initdb, "--no-sync", data], check=True, capture_output=True, cwd=folder, **user)
+        initdb = [str(_BIN / "initdb"), "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8"]
+        subprocess.run([*initdb, "--no-sync", str(data)], check=True, capture_output=True, cwd=folder, **user)
         options = [f"--{name}={value}" for name, value in _FAST.items()]
         with (folder / "log").open("wb") as log:
-            command = [_BIN / "postgres", "-D", data, "-k", folder, *options]
+            command = [str(_BIN / "postgres"), "-D", str(data), "-k", str(folder), *options]
             server = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=folder, preexec_fn=partial(die_with_parent, signal.SIGINT), **user
             )
         try:
-            ready = [_BIN / "pg_isready", "--quiet", f"--host={folder}", "--timeout=1"]
+            ready = [str(_BIN / "pg_isready"), "--quiet", f"--host={folder}", "--timeout=1"]
             while subprocess.run(ready, check=False).returncode != 0:
                 if server.poll() is not None:
                     raise RuntimeError((folder / "log").read_text())
