@@ -25,7 +25,7 @@ async def shared_services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
         yield running
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")  # its threads must not run on beside other tests
 async def shared_home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
     yield tmp_path_factory.mktemp("home")
     await shared.stop()
