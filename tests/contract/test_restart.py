@@ -6,6 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
 from dbos import DBOS
 
 from gateway import ledger
@@ -17,11 +18,21 @@ from tests.contract.scripted import JOB_METHODS, Services
 SUCCEEDED = studio_pb2.JOB_STATUS_SUCCEEDED
 
 
+@pytest.fixture
+def either_database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways without a database of their own get this one."""
+    monkeypatch.setenv("GATEWAY_DATABASE_URL", database_url)
+
+
+on_both = pytest.mark.usefixtures("either_database")
+
+
 async def balance(gateway: Gateway) -> ledger.Balance:
     async with gateway.store.database.reading() as connection:
         return await ledger.balance(connection, "local")
 
 
+@on_both
 async def test_a_gateway_that_stops_goes_on_with_its_jobs_at_its_next_start(tmp_path: Path, services: Services) -> None:
     services["Reconstruct"].held()
     async with running_gateway(tmp_path, services, running_jobs=1) as gateway:
@@ -44,6 +55,7 @@ async def test_a_gateway_that_stops_goes_on_with_its_jobs_at_its_next_start(tmp_
         assert await balance(gateway) == _spent(jobs=2, uploads=1)
 
 
+@on_both
 async def test_a_job_whose_run_is_lost_gets_another(tmp_path: Path, services: Services) -> None:
     async with running_gateway(tmp_path, services, sweep_seconds=0.05) as gateway:
         hold = services["Render"].held()
@@ -57,6 +69,7 @@ async def test_a_job_whose_run_is_lost_gets_another(tmp_path: Path, services: Se
         assert await balance(gateway) == _spent(jobs=1, uploads=1)
 
 
+@on_both
 async def test_a_job_that_is_lost_again_and_again_is_given_up(tmp_path: Path, services: Services) -> None:
     async with running_gateway(tmp_path, services, sweep_seconds=0.05, max_runs=2) as gateway:
         services["Render"].held()
@@ -70,6 +83,7 @@ async def test_a_job_that_is_lost_again_and_again_is_given_up(tmp_path: Path, se
         assert await balance(gateway) == _spent(jobs=0, uploads=1)
 
 
+@on_both
 async def test_a_dead_replicas_job_is_taken_over_and_its_late_word_is_not_heard(
     tmp_path: Path, services: Services
 ) -> None:
