@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -82,3 +83,15 @@ def hurried(url: str) -> Database:
     if made.is_sqlite:
         event.listen(made._engine.sync_engine, "connect", lambda connection, _: connection.execute(_SPARE))
     return made
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A key, and a certificate of its own for photos.example."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, chain = folder / "key.pem", folder / "chain.pem"
+    options = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=photos.example"
+    names = "subjectAltName=DNS:photos.example,DNS:other.example"
+    command = ["openssl", "req", "-x509", *options.split(), "-addext", names, "-keyout", str(key), "-out", str(chain)]
+    subprocess.run(command, check=True, capture_output=True)
+    return key, chain
