@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from lensora.studio.v1 import studio_pb2
 from tests.contract.harness import Gateway, running_gateway, spec_of
 from tests.contract.scripted import JOB_METHODS, Services
 
+RELEASE_0_1 = Path(__file__).parents[1] / "unit/gateway/release_0_1.sql"
 SUCCEEDED = studio_pb2.JOB_STATUS_SUCCEEDED
 
 
@@ -111,6 +114,17 @@ def _spent(*, jobs: int, uploads: int) -> ledger.Balance:
     """What a new local account has after so many good jobs and uploads."""
     earned = jobs * ledger.JOB_PRICE + uploads * ledger.INIT_PRICE
     return ledger.Balance(10**12 - earned, 0, earned, -(10**12))
+
+
+async def test_a_job_that_release_0_1_left_open_goes_on_and_costs_nothing(tmp_path: Path, services: Services) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "studio.db")) as connection:
+        connection.executescript(await asyncio.to_thread(RELEASE_0_1.read_text))
+    async with running_gateway(tmp_path, services, sweep_seconds=0.05) as gateway:
+        ended = await gateway.finished("b-job")
+        assert (ended.status, ended.error.reason) == (studio_pb2.JOB_STATUS_FAILED, "SESSION_NOT_FOUND")
+        assert (ended.credits_used, ended.credits_refunded) == (0, 0)
+        assert await balance(gateway) == ledger.Balance(ledger.MAX_GRANT, 0, 0, -ledger.MAX_GRANT)
+        assert len((await gateway.get("a-job")).artifacts) == 5
 
 
 async def test_a_home_may_have_any_name(tmp_path: Path, services: Services) -> None:

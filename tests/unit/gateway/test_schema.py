@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,21 @@ async def test_what_release_0_1_left_is_all_there(old_home: Database) -> None:
             (ended, ended - timedelta(days=1)),
             (None, ended - timedelta(days=1)),
         ]
+
+
+async def test_release_0_1_can_read_what_was_made_since(old_home: Database) -> None:
+    store = Store(old_home)
+    await store.open()
+    ((_, job),) = await store.list_jobs("local", 1, None)
+    options = job.options.model_copy(update={"webhook_url": "https://example.com"})
+    async with old_home.writing() as connection:
+        await store.add_job(connection, replace(job, job_id="c-job", options=options))
+    await run(old_home, schema.downgrade, "0001")
+    query = text("SELECT number, body FROM jobs ORDER BY number")
+    rows = (await run(old_home, lambda connection: connection.execute(query).all()))[1:]
+    assert [number for number, _ in rows] == [2, 3]
+    before, since = (json.loads(body) for _, body in rows)
+    assert since["options"] == before["options"]
 
 
 async def test_release_0_1_finds_its_own_again(old_home: Database) -> None:

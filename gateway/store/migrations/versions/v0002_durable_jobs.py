@@ -66,6 +66,8 @@ def downgrade() -> None:
     create_old_jobs()
     op.execute(f"INSERT INTO jobs ({columns}) SELECT {columns} FROM kept")  # noqa: S608
     op.execute("DROP TABLE kept")
+    if op.get_context().dialect.name == "sqlite":  # all that release 0.1 knew; it refuses jobs with other options
+        op.execute("UPDATE jobs SET body = json_remove(body, '$.options.webhook_url')")
     op.drop_index("sessions_by_expiry", "sessions")
 
 
