@@ -241,6 +241,26 @@ async def test_replicas_do_not_send_the_same_twice(hooked: Gateway, world: Inter
         assert {row["attempts"] for row in await rows(hooked)} == {1}
 
 
+async def test_what_a_dead_replica_had_claimed_is_sent_by_another(
+    tmp_path: Path, world: Internet, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_GRACE_SECONDS", 0.0)
+    changes = FAST | {"webhook_poll_seconds": 3600.0, "database_url": database_url}
+    async with running_services(tmp_path) as services, running_gateway(tmp_path, services, **changes) as gateway:
+        await gateway.make(webhook_url=URL)
+        quick = gateway.settings.model_copy(update=FAST | {"webhook_seconds": 0.5})
+        dead, alive = (Sender(quick, gateway.store, world.outside()) for _ in range(2))
+        (claimed,) = await dead._claim(8)
+        assert await alive._claim(8) == []
+        alive.start()
+        row = await closed(gateway)
+        assert (row["delivered"], row["attempts"]) == (True, 2)
+        await dead._note(claimed, "too late", again=True)
+        assert [dict(after) for after in await rows(gateway)] == [dict(row)]
+        await alive.stop()
+    assert len(world.bodies) == 1
+
+
 async def test_a_secret_stays_until_it_is_renewed(hooked: Gateway) -> None:
     async def ask(account: str, *, renew: bool = False) -> str:
         async with hooked.store.database.writing() as connection:

@@ -71,6 +71,14 @@ def test_a_key_lives_until_it_is_revoked(lensora: Lensora, empty_database: str) 
     assert second["revoked"] is None
 
 
+def test_a_webhook_secret_is_shown_as_often_as_it_is_asked_for(lensora: Lensora) -> None:
+    first = lensora("keys", "webhook-secret", "acme").stdout
+    assert first.startswith("whsec_")
+    assert lensora("keys", "webhook-secret", "acme").stdout == first
+    assert lensora("keys", "webhook-secret", "acme", "--renew").stdout not in ("", first)
+    assert lensora("keys", "webhook-secret", "Acme").exit_code == 1
+
+
 def test_credits_are_given_and_shown(lensora: Lensora) -> None:
     assert told(lensora("credits", "grant", "acme", "1000", "--id", "invoice-7", "--json"))["granted"] == 1000
     again = told(lensora("credits", "grant", "acme", "1000", "--id", "invoice-7", "--json"))
