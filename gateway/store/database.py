@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from gateway.settings import Settings
+
 _POOL = {"pool_size": 20, "max_overflow": 20, "pool_pre_ping": True}
 
 
@@ -34,6 +36,11 @@ class Database:
     def file(cls, path: Path) -> Database:
         """SQLite, one file of any name."""
         return cls(URL.create("sqlite", database=str(path)))
+
+    @classmethod
+    def of(cls, settings: Settings) -> Database:
+        """The one that a gateway's settings name; its folder must be there."""
+        return cls(settings.database_url) if settings.database_url else cls.file(settings.home / "studio.db")
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection to read through."""
