@@ -7,12 +7,12 @@ import fcntl
 import sys
 from typing import IO
 
+from gateway.blobs import open_store
 from gateway.edge.grpc import StudioServicer
 from gateway.jobs import Studio
 from gateway.settings import Settings
 from gateway.stages import Stages
 from gateway.store import Database, Store
-from lensora.core.blobs import FolderStore
 from lensora.core.errors import Unavailable
 from lensora.runtime.server import Listener, run_process
 from lensora.studio.v1.studio_pb2_grpc import add_StudioServiceServicer_to_server
@@ -32,7 +32,8 @@ def _lock(settings: Settings) -> IO[str]:
 async def _serve(settings: Settings) -> None:
     database = Database(settings.database_url or f"sqlite:///{settings.home / 'studio.db'}")
     with _lock(settings) if database.is_sqlite else contextlib.nullcontext():
-        store, blobs = Store(database), FolderStore(settings.home / "blobs")
+        store = Store(database)
+        blobs = open_store(settings.blobs_url, settings.home / "blobs", settings.url_seconds)
         studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
         listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
         add_StudioServiceServicer_to_server(StudioServicer(studio), listener.server)

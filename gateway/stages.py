@@ -8,7 +8,9 @@ import hashlib
 import itertools
 import math
 import random
+import re
 import time
+import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -17,10 +19,11 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 
+from gateway.blobs import BlobStore
 from gateway.settings import Settings
 from gateway.store import Store
 from lensora.background.v1 import background_pb2, background_pb2_grpc
-from lensora.core.blobs import FolderStore, sha256_hex
+from lensora.core.blobs import sha256_hex
 from lensora.core.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
 from lensora.detect.v1 import detect_pb2, detect_pb2_grpc
 from lensora.mesh3d.v1 import mesh3d_pb2, mesh3d_pb2_grpc
@@ -43,6 +46,8 @@ _FINGERPRINT_SECONDS = 30.0
 
 _OPTIONAL_TARGETS = {"alpha_video_target"}
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[Result]):
@@ -58,6 +63,7 @@ class Work:
     """On whose behalf a stage runs, and whom it tells."""
 
     account: str
+    session_id: str
     request_id: str
     progress: Progress
 
@@ -72,27 +78,28 @@ class Stages:
 
     settings: Settings
     store: Store
-    blobs: FolderStore
+    blobs: BlobStore
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
     _asked: dict[str, float] = field(default_factory=dict)
     """When each service was last asked for its fingerprint; monotonic seconds."""
+    _tidying: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def detect(self, work: Work, image: bytes, max_objects: int) -> Outcome[detect_pb2.DetectObjectsResult]:
         """The normalised photo and the proposals in it. The upload itself is not kept."""
-        target = self.blobs.new_target()
-        staging = asyncio.create_task(asyncio.to_thread(self.blobs.stage, target, image))
-        request = detect_pb2.DetectObjectsRequest(
-            image=blob_pb2.Blob(url=target, sha256=hashlib.sha256(image).hexdigest(), size=len(image)),
-            max_objects=max_objects,
-        )
+        targets: list[str] = []
+
+        def stage() -> blob_pb2.Blob:
+            targets.append(self.blobs.new_target())
+            return blob_pb2.Blob(url=self.blobs.stage(targets[0], image), sha256=sha256_hex(image), size=len(image))
+
         stub: Any = detect_pb2_grpc.DetectServiceStub(self._channel("detect"))
+        staging = asyncio.create_task(asyncio.to_thread(stage))
         try:
-            await asyncio.shield(staging)
+            request = detect_pb2.DetectObjectsRequest(image=await asyncio.shield(staging), max_objects=max_objects)
             return await self._run(work, "detect", stub.DetectObjects, request, self.settings.init_seconds)
         finally:
-            await asyncio.wait([staging])  # a thread cannot be stopped, and must not write after the discard
-            self.blobs.discard(target)
+            await self._tidy(staging, targets)
 
     async def segment(self, work: Work, request: segment_pb2.SegmentRequest) -> Outcome[segment_pb2.SegmentResult]:
         """The cut-out."""
@@ -127,7 +134,8 @@ class Stages:
         return await self._run(work, "render", stub.Render, request)
 
     async def close(self) -> None:
-        """Close all channels."""
+        """Close all channels, and finish tidying."""
+        await asyncio.gather(*self._tidying, return_exceptions=True)
         for channel in self._channels.values():
             await channel.close()
 
@@ -144,22 +152,25 @@ class Stages:
         """Find the stage's result, or make it and keep it; one with a ``salt`` is kept for those who know it."""
         result_type = _result_type(service, type(request).__name__)
         digest = _digest(service, await self._fingerprint(service), request, salt)
-        kept = await self.store.stage_result(work.account, digest)
+        kept = await self.store.stage_result(work.account, digest, work.session_id)
         if kept is not None:
             result = result_type.FromString(kept)
             if await asyncio.to_thread(self._all_there, work.account, result):
                 return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
-        result = await self._try(work, service, method, request, seconds or self.settings.stage_seconds)
+        pin = uuid.uuid4().hex
+        result = await self._try(work, service, method, request, seconds or self.settings.stage_seconds, pin)
         fingerprint = self._fingerprints[service] = result.engine.fingerprint
         digest = _digest(service, fingerprint, request, salt)
-        await self.store.keep_stage_result(work.account, digest, fingerprint, result.SerializeToString())
+        blobs = {blob.sha256: blob.size for blob in _find(result, blob_pb2.Blob)}
+        message = result.SerializeToString()
+        await self.store.keep_stage_result(work.account, digest, fingerprint, message, blobs, work.session_id, pin)
         return Outcome(result, reused=False, fingerprint=fingerprint)
 
-    async def _try(self, work: Work, service: str, method: Any, request: Message, seconds: float) -> Any:
+    async def _try(self, work: Work, service: str, method: Any, request: Message, seconds: float, pin: str) -> Any:
         """Make the result; a service that is unavailable is asked again, after a pause that doubles."""
         for attempt in itertools.count(1):
             try:
-                return await self._make(work, service, method, request, seconds)
+                return await self._make(work, service, method, request, seconds, pin)
             except Unavailable as error:
                 if attempt >= self.settings.stage_attempts:
                     raise
@@ -167,15 +178,14 @@ class Stages:
             pause = self.settings.retry_seconds * 2 ** (attempt - 1)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
 
-    async def _make(self, work: Work, service: str, method: Any, request: Message, seconds: float) -> Any:
+    async def _make(self, work: Work, service: str, method: Any, request: Message, seconds: float, pin: str) -> Any:
         call = type(request)()
         call.CopyFrom(request)
-        targets = self._aim(call)
-        for blob in _find(call, blob_pb2.Blob):
-            if blob.WhichOneof("source") is None:
-                blob.url = self.blobs.url(work.account, blob.sha256)
+        targets: list[str] = []
+        aiming = asyncio.create_task(asyncio.to_thread(self._aim, work.account, call, targets))
         result: Any = None
         try:
+            await asyncio.shield(aiming)
             await self._connect(service)
             async with contextlib.aclosing(self._responses(work, service, method, call, seconds)) as responses:
                 async for response in responses:
@@ -185,11 +195,25 @@ class Stages:
                         result = response.result
             if result is None:
                 raise Internal(f"{service} ended without a result", reason="STAGE_PROTOCOL")
-            await asyncio.to_thread(self._publish, work.account, result, targets)
+            await self.store.pin(work.account, pin, _announced(result, targets))
+            publishing = asyncio.create_task(asyncio.to_thread(self._publish, work.account, result, targets))
+            await _to_the_end(publishing)
         finally:
-            for target in targets:
-                self.blobs.discard(target)  # not awaited: a task may be cancelled again while it tidies
+            await self._tidy(aiming, targets)
         return result
+
+    async def _tidy(self, aiming: asyncio.Task[Any], targets: list[str]) -> None:
+        """Discard targets once the thread that makes them is done; who waits may be cancelled, and it goes on."""
+
+        async def tidy() -> None:
+            await asyncio.wait([aiming])
+            for target in targets:
+                await asyncio.to_thread(self.blobs.discard, target)
+
+        task = asyncio.create_task(tidy())
+        self._tidying.add(task)
+        task.add_done_callback(self._tidying.discard)
+        await asyncio.shield(task)
 
     async def _responses(
         self, work: Work, service: str, method: Any, request: Message, seconds: float
@@ -230,24 +254,24 @@ class Stages:
             self._channels[service] = open_channel(getattr(self.settings, f"{service}_target"))
         return self._channels[service]
 
-    def _aim(self, request: Any) -> list[str]:
-        """Give every result of the request a URL to write to; an optional one only where the request asks for it."""
-        targets = []
+    def _aim(self, account: str, request: Any, targets: list[str]) -> None:
+        """Give every input a URL to read, and every result one to write to, which is added to ``targets``.
+
+        An optional result has one only where the request asks for it.
+        """
+        for blob in _find(request, blob_pb2.Blob):
+            if blob.WhichOneof("source") is None:
+                blob.url = self.blobs.url(account, blob.sha256)
         for descriptor in request.DESCRIPTOR.fields:
             if descriptor.message_type is not blob_pb2.BlobTarget.DESCRIPTOR:
                 continue
             if descriptor.name not in _OPTIONAL_TARGETS or request.HasField(descriptor.name):
-                target = self.blobs.new_target()
-                getattr(request, descriptor.name).url = target
-                targets.append(target)
-        return targets
+                targets.append(self.blobs.new_target())
+                getattr(request, descriptor.name).url = targets[-1]
 
     def _publish(self, account: str, result: Message, targets: list[str]) -> None:
         """Take the result's bytes into the account; afterwards its blobs are bare references."""
-        blobs = list(_find(result, blob_pb2.Blob))
-        if len(blobs) < len(targets) or not _sound(result):
-            raise Internal("a stage's result lacks something, or makes no sense", reason="STAGE_PROTOCOL")
-        for blob in blobs:
+        for blob in _find(result, blob_pb2.Blob):
             if blob.WhichOneof("source") == "inline":
                 if (blob.sha256, blob.size) != (sha256_hex(blob.inline), len(blob.inline)):
                     raise Internal("a stage returned other bytes than it announced", reason="BLOB_DIGEST")
@@ -260,6 +284,25 @@ class Stages:
 
     def _all_there(self, account: str, result: Message) -> bool:
         return all(self.blobs.exists(account, blob.sha256) for blob in _find(result, blob_pb2.Blob))
+
+
+def _announced(result: Message, targets: list[str]) -> list[str]:
+    """Digests of the result's bytes, if it is one that can be believed."""
+    blobs = list(_find(result, blob_pb2.Blob))
+    if len(blobs) < len(targets) or not _sound(result):
+        raise Internal("a stage's result lacks something, or makes no sense", reason="STAGE_PROTOCOL")
+    if not all(_SHA256.fullmatch(blob.sha256) for blob in blobs):
+        raise Internal("a stage announced other than digests", reason="BLOB_DIGEST")
+    return [blob.sha256 for blob in blobs]
+
+
+async def _to_the_end(task: asyncio.Task[None]) -> None:
+    """Wait for a thread, which nothing can stop, even if cancelled; then say so."""
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _result_type(service: str, request_name: str) -> Any:

@@ -72,7 +72,9 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
 
     async def GetJob(self, request: studio_pb2.GetJobRequest, context: Context) -> studio_pb2.GetJobResponse:
         """See the proto."""
-        return studio_pb2.GetJobResponse(job=protos.job(await self._studio.job(await self._account(context), request.job_id)))
+        return studio_pb2.GetJobResponse(
+            job=protos.job(await self._studio.job(await self._account(context), request.job_id))
+        )
 
     async def WatchJob(
         self, request: studio_pb2.WatchJobRequest, context: Context
@@ -86,7 +88,9 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
 
     async def CancelJob(self, request: studio_pb2.CancelJobRequest, context: Context) -> studio_pb2.CancelJobResponse:
         """See the proto."""
-        return studio_pb2.CancelJobResponse(job=protos.job(await self._studio.cancel(await self._account(context), request.job_id)))
+        return studio_pb2.CancelJobResponse(
+            job=protos.job(await self._studio.cancel(await self._account(context), request.job_id))
+        )
 
     async def ListJobs(self, request: studio_pb2.ListJobsRequest, context: Context) -> studio_pb2.ListJobsResponse:
         """See the proto."""

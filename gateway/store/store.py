@@ -6,7 +6,7 @@ What must happen together takes a connection, so that its caller can put it into
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -17,8 +17,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.model import Job, JobEvent, JobStatus, Session
+from gateway.options import PictureBackground
+from gateway.store import references
 from gateway.store.database import Database
-from gateway.store.tables import executors, idempotency_keys, job_events, jobs, metadata, sessions, stage_results
+from gateway.store.tables import (
+    executors,
+    idempotency_keys,
+    job_events,
+    jobs,
+    metadata,
+    result_uses,
+    sessions,
+    stage_results,
+)
+from lensora.core.errors import NotFound
 
 Value = TypeVar("Value")
 Call = Literal["init", "transform"]
@@ -59,6 +71,8 @@ class Store:
             "expires_at": session.expires_at,
         }
         await connection.execute(insert(sessions).values(row))
+        holder = references.of_session(session.session_id)
+        await references.refer(connection, session.account_id, holder, [session.photo.sha256])
 
     async def session(self, account: str, session_id: str) -> Session | None:
         """One session of this account."""
@@ -66,17 +80,29 @@ class Store:
         return await self._one(_SESSION, query)
 
     async def add_job(self, connection: AsyncConnection, job: Job) -> None:
-        """Store a new job; its first workflow has its id."""
+        """Store a new job; its first workflow has its id.
+
+        Raises:
+            NotFound: reason ``SESSION_NOT_FOUND``: its session was deleted meanwhile.
+        """
+        session_id = str(job.options.session_id)
+        there = select(sessions.c.session_id).where(sessions.c.session_id == session_id).with_for_update(read=True)
+        if (await connection.execute(there)).first() is None:
+            raise NotFound("session_id: no such session", reason="SESSION_NOT_FOUND")
         row = {
             "job_id": job.job_id,
             "account_id": job.account_id,
-            "session_id": str(job.options.session_id),
+            "session_id": session_id,
             "status": job.status,
             "body": _JOB.dump_json(job).decode(),
             "workflow_id": job.job_id,
             "created_at": job.created_at,
         }
         await connection.execute(insert(jobs).values(row))
+        if isinstance(job.options.background, PictureBackground):
+            picture = [job.options.background.sha256]
+            await references.refer(connection, job.account_id, references.of_job(job.job_id), picture)
+            await references.release(connection, job.account_id, references.a_pin(job.job_id))
 
     async def job(self, account: str, job_id: str) -> Job | None:
         """One job of this account."""
@@ -162,6 +188,8 @@ class Store:
             "body": _EVENT.dump_json(happened).decode(),
         }
         await connection.execute(insert(job_events).values(row))
+        artifacts = [stored.sha256 for stored in job.artifacts.values()]
+        await references.refer(connection, job.account_id, references.of_job(job.job_id), artifacts)
         return True
 
     async def events(self, account: str, job_id: str, after: int) -> Sequence[JobEvent]:
@@ -213,28 +241,63 @@ class Store:
         claim = self._insert(idempotency_keys).values(row).on_conflict_do_nothing()
         return (await connection.execute(claim.returning(idempotency_keys.c.key))).first() is not None
 
-    async def stage_result(self, account: str, digest: str) -> bytes | None:
-        """An earlier result of the same stage on the same inputs."""
+    async def pin(self, account: str, token: str, digests: Sequence[str]) -> None:
+        """Let nobody remove these blobs, which are about to be written and then referred to."""
+        async with self.database.writing() as connection:
+            await references.lock(connection, account)
+            await references.refer(connection, account, references.a_pin(token), digests)
+
+    async def stage_result(self, account: str, digest: str, session_id: str) -> bytes | None:
+        """An earlier result of the same stage on the same inputs, which this session uses from now on, too."""
         mine = (stage_results.c.account_id == account, stage_results.c.digest == digest)
         async with self.database.reading() as connection:
-            kept: bytes | None = (
-                await connection.execute(select(stage_results.c.result).where(*mine))
-            ).scalar_one_or_none()
-        if kept is not None:
-            async with self.database.writing() as connection:
-                await connection.execute(update(stage_results).where(*mine).values(used_at=datetime.now(UTC)))
-        return kept
-
-    async def keep_stage_result(self, account: str, digest: str, fingerprint: str, result: bytes) -> None:
-        """Keep a result for later, in place of any there is."""
-        now = datetime.now(UTC)
-        row = {"account_id": account, "digest": digest, "fingerprint": fingerprint, "result": result}
-        keep = self._insert(stage_results).values(row | {"created_at": now, "used_at": now})
-        changes = {"fingerprint": fingerprint, "result": result, "used_at": now}
+            if (await connection.execute(select(stage_results.c.digest).where(*mine))).first() is None:
+                return None
         async with self.database.writing() as connection:
-            await connection.execute(
-                keep.on_conflict_do_update(index_elements=["account_id", "digest"], set_=changes)
-            )
+            use = update(stage_results).where(*mine).values(used_at=datetime.now(UTC))
+            kept = (await connection.execute(use.returning(stage_results.c.result))).scalar_one_or_none()
+            if kept is None:
+                return None  # it was evicted between the two
+            await self._use(connection, account, digest, session_id)
+            return bytes(kept)
+
+    async def keep_stage_result(
+        self,
+        account: str,
+        digest: str,
+        fingerprint: str,
+        result: bytes,
+        blobs: Mapping[str, int],
+        session_id: str,
+        pin: str,
+    ) -> None:
+        """Keep a result for later, in place of any there is.
+
+        Args:
+            account: whose.
+            digest: of what went into it.
+            fingerprint: what made it.
+            result: its message.
+            blobs: SHA-256 and size of what the message refers to.
+            session_id: the first that uses it.
+            pin: what the blobs were pinned with; taken off.
+        """
+        now = datetime.now(UTC)
+        changes = {"fingerprint": fingerprint, "result": result, "size": len(result) + sum(blobs.values())}
+        row = {"account_id": account, "digest": digest, "created_at": now}
+        keep = self._insert(stage_results).values(row | changes | {"used_at": now})
+        keep = keep.on_conflict_do_update(index_elements=["account_id", "digest"], set_=changes | {"used_at": now})
+        holder = references.of_result(digest)
+        async with self.database.writing() as connection:
+            await connection.execute(keep)
+            await self._use(connection, account, digest, session_id)
+            await references.release(connection, account, holder)
+            await references.refer(connection, account, holder, blobs)
+            await references.release(connection, account, references.a_pin(pin))
+
+    async def _use(self, connection: AsyncConnection, account: str, digest: str, session_id: str) -> None:
+        row = {"account_id": account, "digest": digest, "session_id": session_id, "created_at": datetime.now(UTC)}
+        await connection.execute(self._insert(result_uses).values(row).on_conflict_do_nothing())
 
     async def renew_lease(self, executor_id: str, expires_at: datetime) -> None:
         """Say that a replica lives, at least until then."""

@@ -39,9 +39,7 @@ def services(shared_services: Services) -> Services:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def gateway(
-    shared_home: Path, services: Services, request: pytest.FixtureRequest
-) -> AsyncIterator[Gateway]:
+async def gateway(shared_home: Path, services: Services, request: pytest.FixtureRequest) -> AsyncIterator[Gateway]:
     """A gateway over ``services`` that never saw this test's photo."""
     running = await shared.get(shared_home, services)
     running.photo = request.node.nodeid.encode()

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import obstore
 import pytest
 from sqlalchemy import event
 
+from gateway.blobs import BlobStore, open_store
 from gateway.edge.grpc import StudioServicer
 from gateway.jobs import Studio
 from gateway.settings import Settings
 from gateway.stages import Stages
 from gateway.store import Database, Store
-from lensora.core.blobs import FolderStore, file_url
+from lensora.core.blobs import file_url
 from lensora.core.errors import LensoraError
 from lensora.runtime.errors import from_rpc
 from lensora.runtime.server import Listener
@@ -36,7 +38,7 @@ class Gateway:
     settings: Settings
     services: Services
     store: Store
-    blobs: FolderStore
+    blobs: BlobStore
     studio: Studio
     address: str
     stub: Any
@@ -124,8 +126,15 @@ class Gateway:
 
     def staged(self) -> list[str]:
         """Files in the staging area."""
-        staging = self.blobs.root / ".staging"
+        if self.blobs.folder is None:
+            return [key for key in keys_of(self.blobs) if key.startswith(".staging/")]
+        staging = self.blobs.folder / ".staging"
         return sorted(file.name for file in staging.iterdir()) if staging.exists() else []
+
+
+def keys_of(blobs: BlobStore) -> list[str]:
+    """All keys in the store, those in the staging area with them."""
+    return sorted(meta["path"] for metas in obstore.list(blobs._store) for meta in metas)
 
 
 @contextlib.asynccontextmanager
@@ -175,7 +184,7 @@ async def _gateway(home: Path, services: Services, **changes: Any) -> AsyncItera
     settings = Settings(home=home, listen="127.0.0.1:0", **services.targets | changes)
     database = Database(f"sqlite:///{home / 'studio.db'}")
     event.listen(database._engine.sync_engine, "connect", _hurry)
-    store, blobs = Store(database), FolderStore(home / "blobs")
+    store, blobs = Store(database), open_store(settings.blobs_url, home / "blobs", settings.url_seconds)
     studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
     listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
     studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio), listener.server)
