@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import io
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
 import obstore
@@ -28,6 +30,9 @@ from obstore.store import LocalStore, S3Store
 from lensora.core.blobs import file_url, sha256_hex
 from lensora.core.errors import Internal, LensoraError, NotFound, ResourceExhausted, Unavailable
 
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
 _STAGING = ".staging"
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -35,6 +40,7 @@ _BLOB = re.compile(r"([a-z0-9][a-z0-9-]{0,62})/[0-9a-f]{2}/([0-9a-f]{64})")
 _TARGET = re.compile(r"/\.staging/([0-9a-f]{32})/blob$")
 
 _READ_BYTES = 1024 * 1024
+_THREADS = 16
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 
@@ -62,7 +68,7 @@ def open_store(url: str, folder: Path, url_seconds: float) -> BlobStore:
 
 
 class BlobStore:
-    """Bytes by account and digest. Its methods block, so call them in threads.
+    """Bytes by account and digest. Its methods block: call them through ``run``, which has threads of its own.
 
     All raise ``Unavailable`` (reason ``BLOB_STORE_DOWN``) where S3 does not answer, and those that write
     ``ResourceExhausted`` (reason ``BLOB_WRITE``) where the disk takes no more.
@@ -76,6 +82,15 @@ class BlobStore:
     def __init__(self, store: LocalStore | S3Store, folder: Path | None, url_seconds: float) -> None:
         self._store, self.folder = store, folder
         self._seconds = timedelta(seconds=url_seconds)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blobs")
+
+    async def run(
+        self, method: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        """Call one of the methods, or what calls several, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, functools.partial(method, *args, **kwargs)
+        )
 
     @property
     def prefix(self) -> str:
@@ -212,7 +227,7 @@ class BlobStore:
 
     async def check(self) -> None:
         """Write a byte and read it again, for readiness."""
-        await asyncio.to_thread(self._check)
+        await self.run(self._check)
 
     def _check(self) -> None:
         target = self.new_target()

@@ -200,7 +200,7 @@ class Studio:
         job = Job(str(uuid.uuid4()), account, options, created_at=datetime.now(UTC), price=ledger.JOB_PRICE)
         if isinstance(options.background, PictureBackground):
             await self._store.pin(account, job.job_id, [options.background.sha256])
-            await asyncio.to_thread(self._blobs.put, account, picture)
+            await self._blobs.run(self._blobs.put, account, picture)
         async with self._database.writing() as connection:
             mine = not key or await self._store.claim_key(connection, account, "transform", key, body, job.job_id)
             if mine:
@@ -265,7 +265,7 @@ class Studio:
             message = f"the artifacts were kept for {self._settings.artifact_days:g} days; make them again"
             raise FailedPrecondition(message, reason="ARTIFACT_EXPIRED")
         stored = job.artifacts[kind]
-        return stored, await asyncio.to_thread(self._blobs.open, account, stored.sha256)
+        return stored, await self._blobs.run(self._blobs.open, account, stored.sha256)
 
     async def credits(self, account: str, limit: int = 100) -> tuple[ledger.Balance, list[ledger.Entry]]:
         """What the account has, and its latest transactions."""

@@ -8,7 +8,6 @@ never miss anything, and all of it may run beside them, in several replicas, and
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -98,9 +97,9 @@ class Retention:
 
     async def sweep(self) -> None:
         """Remove all bytes that no row refers to, and what was left in the staging area."""
-        await asyncio.to_thread(self._blobs.sweep_staging, SETTLING.total_seconds() + self._settings.stage_seconds)
+        await self._blobs.run(self._blobs.sweep_staging, SETTLING.total_seconds() + self._settings.stage_seconds)
         listed = self._blobs.listed()
-        while (some := await asyncio.to_thread(next, listed, None)) is not None:
+        while (some := await self._blobs.run(next, listed, None)) is not None:
             await self._remove(*some)
 
     async def forget(self, account: str, session_id: str) -> None:
@@ -183,7 +182,7 @@ class Retention:
             await references.lock(connection, account)
             rubbish = await references.unreferred(connection, account, digests)
             if rubbish:
-                await asyncio.to_thread(self._blobs.remove, account, rubbish)
+                await self._blobs.run(self._blobs.remove, account, rubbish)
                 _log.info("blobs removed", account=account, count=len(rubbish))
 
 

@@ -94,7 +94,7 @@ class Stages:
             return blob_pb2.Blob(url=self.blobs.stage(targets[0], image), sha256=sha256_hex(image), size=len(image))
 
         stub: Any = detect_pb2_grpc.DetectServiceStub(self._channel("detect"))
-        staging = asyncio.create_task(asyncio.to_thread(stage))
+        staging = asyncio.create_task(self.blobs.run(stage))
         try:
             request = detect_pb2.DetectObjectsRequest(image=await asyncio.shield(staging), max_objects=max_objects)
             return await self._run(work, "detect", stub.DetectObjects, request, self.settings.init_seconds)
@@ -155,7 +155,7 @@ class Stages:
         kept = await self.store.stage_result(work.account, digest, work.session_id)
         if kept is not None:
             result = result_type.FromString(kept)
-            if await asyncio.to_thread(self._all_there, work.account, result):
+            if await self.blobs.run(self._all_there, work.account, result):
                 return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
         pin = uuid.uuid4().hex
         result = await self._try(work, service, method, request, seconds or self.settings.stage_seconds, pin)
@@ -182,7 +182,7 @@ class Stages:
         call = type(request)()
         call.CopyFrom(request)
         targets: list[str] = []
-        aiming = asyncio.create_task(asyncio.to_thread(self._aim, work.account, call, targets))
+        aiming = asyncio.create_task(self.blobs.run(self._aim, work.account, call, targets))
         result: Any = None
         try:
             await asyncio.shield(aiming)
@@ -196,7 +196,7 @@ class Stages:
             if result is None:
                 raise Internal(f"{service} ended without a result", reason="STAGE_PROTOCOL")
             await self.store.pin(work.account, pin, _announced(result, targets))
-            publishing = asyncio.create_task(asyncio.to_thread(self._publish, work.account, result, targets))
+            publishing = asyncio.create_task(self.blobs.run(self._publish, work.account, result, targets))
             await _to_the_end(publishing)
         finally:
             await self._tidy(aiming, targets)
@@ -208,7 +208,7 @@ class Stages:
         async def tidy() -> None:
             await asyncio.wait([aiming])
             for target in targets:
-                await asyncio.to_thread(self.blobs.discard, target)
+                await self.blobs.run(self.blobs.discard, target)
 
         task = asyncio.create_task(tidy())
         self._tidying.add(task)

@@ -11,9 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import obstore
@@ -21,7 +21,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 _PATIENCE = 60.0
-_KEY, _SECRET = "an-access-key", "a-secret-of-no-worth"  # noqa: S105 - of a server that lives as long as the tests
+_KEY, _SECRET = "an-access-key", "a-secret-of-no-worth"
 _PORTS = ("master.port", "volume.port", "filer.port", "s3.port")
 
 
@@ -111,56 +111,67 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-@dataclass(slots=True)
 class Door:
-    """A port that leads to the server while it is open."""
+    """A port that leads to the server while it is open. It has a thread of its own, as those who knock may block."""
 
-    endpoint: str
-    _open: bool = True
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    def __init__(self, behind: str) -> None:
+        self._behind = behind.removeprefix("http://").split(":")
+        self._loop = asyncio.new_event_loop()
+        self._open = True
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.endpoint = ""
 
     def shut(self) -> None:
         """Break all connections, and every new one."""
         self._open = False
-        for task in self._tasks:
-            task.cancel()
+        asyncio.run_coroutine_threadsafe(self._break(), self._loop).result(_PATIENCE)
 
     def open(self) -> None:
         """Let everybody through again."""
         self._open = True
 
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[Door]:
+        """Serve for as long as the block lasts."""
+        server = self._loop.run_until_complete(asyncio.start_server(self._enter, "127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        thread = threading.Thread(target=self._loop.run_forever)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.shut()
+            self._loop.call_soon_threadsafe(server.close)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join()
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
 
-@contextlib.asynccontextmanager
-async def running_door(endpoint: str) -> AsyncIterator[Door]:
-    """A door before the server at ``endpoint``."""
-    host, port = endpoint.removeprefix("http://").split(":")
+    async def _break(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def enter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        door._tasks.add(task)
+        self._tasks.add(task)
         behind: asyncio.StreamWriter | None = None
         try:
-            if door._open:
+            if self._open:
+                host, port = self._behind
                 answers, behind = await asyncio.open_connection(host, int(port))
                 async with asyncio.TaskGroup() as group:
                     group.create_task(_pump(reader, behind))
                     group.create_task(_pump(answers, writer))
         except (OSError, ExceptionGroup, asyncio.CancelledError):
-            pass
+            pass  # a connection ends as it may
         finally:
-            door._tasks.discard(task)
+            self._tasks.discard(task)
             for side in (writer, behind):
                 if side is not None:
                     side.transport.abort()
-
-    server = await asyncio.start_server(enter, "127.0.0.1", 0)
-    door = Door(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    try:
-        yield door
-    finally:
-        door.shut()
-        server.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -138,9 +138,9 @@ def keys_of(blobs: BlobStore) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def running_services(home: Path) -> AsyncIterator[Services]:
-    """Five scripted services that read and write below ``home``."""
-    services = Services(file_url(home) + "/")
+async def running_services(where: Path | str) -> AsyncIterator[Services]:
+    """Five scripted services that read and write below a folder, or a prefix of addresses."""
+    services = Services(where if isinstance(where, str) else file_url(where) + "/")
     await asyncio.gather(*(service.start() for service in services))
     try:
         yield services
