@@ -149,11 +149,10 @@ class Retention:
 
     async def _expire_records(self, connection: AsyncConnection, before: datetime) -> None:
         old_jobs = select(jobs.c.job_id).where(jobs.c.ended_at <= before).limit(_BATCH)
-        job_ids = [job_id for (job_id,) in await connection.execute(old_jobs)]
+        await _drop_records(connection, [job_id for (job_id,) in await connection.execute(old_jobs)])
         has_jobs = exists().where(jobs.c.session_id == sessions.c.session_id)
         old_sessions = select(sessions.c.session_id).where(sessions.c.expires_at <= before, ~has_jobs).limit(_BATCH)
-        session_ids = [session_id for (session_id,) in await connection.execute(old_sessions)]
-        await _drop_records(connection, job_ids + session_ids)
+        await _drop_records(connection, [session_id for (session_id,) in await connection.execute(old_sessions)])
 
     async def _only_used_by(self, connection: AsyncConnection, account: str, session_id: str) -> ColumnElement[bool]:
         """Take the session's uses away; what it alone had used."""

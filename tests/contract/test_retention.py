@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 from sqlalchemy import func, select
 
@@ -23,6 +24,7 @@ from gateway.store.tables import (
 )
 from lensora.core.blobs import sha256_hex
 from lensora.core.errors import NotFound
+from lensora.core.imaging import encode_png
 from lensora.studio.v1 import studio_pb2
 from tests.contract.harness import Gateway, collect, keys_of, refused, running_gateway, spec_of
 from tests.contract.scripted import Services
@@ -66,7 +68,7 @@ async def test_artifacts_outlive_their_session_and_then_go(fresh: Gateway) -> No
     assert await rows(fresh) == {}
     await refused(fresh.get(job.job_id), grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND")
     async with fresh.store.database.reading() as connection:
-        assert (await connection.execute(select(func.count()).select_from(ledger_entries))).scalar_one() == 6
+        assert (await connection.execute(select(func.count()).select_from(ledger_entries))).scalar_one() == 8
 
 
 async def test_expired_artifacts_and_sessions_are_called_so(tmp_path: Path, services: Services) -> None:
@@ -207,8 +209,4 @@ async def test_the_chore_runs_by_itself_in_one_replica(tmp_path: Path, services:
 
 
 def _png() -> bytes:
-    import numpy as np
-
-    from lensora.core.imaging import encode_png
-
-    return encode_png(np.zeros((8, 8, 3), np.uint8))
+    return encode_png(np.zeros((64, 64, 3), np.uint8))
