@@ -16,7 +16,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import event, select, update
 
 from gateway import ledger
@@ -31,7 +31,7 @@ from gateway.store.tables import blob_references, jobs, result_uses, sessions, s
 from lensora.core.blobs import sha256_hex
 from lensora.core.geometry import Box
 
-SESSION, ARTIFACTS, RECORDS, CACHE = timedelta(hours=24), timedelta(days=7), timedelta(days=30), 5_000
+SESSION, ARTIFACTS, CACHE = timedelta(hours=24), timedelta(days=7), 1_500
 ACCOUNTS = ("alice", "bob")
 TIMES = [blob_references.c.created_at, jobs.c.created_at, jobs.c.ended_at, result_uses.c.created_at]
 TIMES += [sessions.c.created_at, sessions.c.expires_at, stage_results.c.created_at, stage_results.c.used_at]
@@ -47,6 +47,8 @@ class Died(Exception):
 
 @dataclass
 class ModelSession:
+    """What must hold of a session."""
+
     account: str
     photo: str
     expires: timedelta
@@ -56,6 +58,8 @@ class ModelSession:
 
 @dataclass
 class ModelJob:
+    """What must hold of a job."""
+
     account: str
     session_id: str
     picture: str | None
@@ -92,6 +96,18 @@ class Gateway(RuleBasedStateMachine):
     async def grant(self, account: str) -> None:
         async with self.store.database.writing() as connection:
             await ledger.grant(connection, account, uuid.uuid4().hex, 10**6)
+
+    @initialize(data=contents, made=st.lists(contents, min_size=1, max_size=4))
+    def begin(self, data: bytes, made: list[bytes]) -> None:
+        """Never begin with nothing, where there is little to get wrong."""
+        self.upload("alice", data, "")
+        (session_id,) = self.sessions
+        job_id = str(uuid.uuid4())
+        self.run(self.add_job("alice", session_id, job_id, None))
+        self.jobs[job_id] = ModelJob("alice", session_id, None)
+        for each in made:
+            self.jobs[job_id].made.add(self.run(self.stage("alice", session_id, each, "")))
+        self.sessions[session_id].results |= self.jobs[job_id].made
 
     def teardown(self) -> None:
         self.run(self.store.database.close())
@@ -168,14 +184,15 @@ class Gateway(RuleBasedStateMachine):
         return [key for key, job in self.jobs.items() if job.ended is None]
 
     @precondition(lambda self: self.open_jobs())
-    @rule(choice=st.randoms(use_true_random=False), data=contents, death=deaths)
-    def work(self, choice: Any, data: bytes, death: str) -> None:
+    @rule(choice=st.randoms(use_true_random=False), made=st.lists(contents, min_size=1, max_size=4), death=deaths)
+    def work(self, choice: Any, made: list[bytes], death: str) -> None:
         job = self.jobs[choice.choice(self.open_jobs())]
-        try:
-            job.made.add(self.run(self.stage(job.account, job.session_id, data, death)))
-        except Died:
-            return
-        self.sessions[job.session_id].results.add(sha256_hex(data))
+        for data in made:
+            try:
+                job.made.add(self.run(self.stage(job.account, job.session_id, data, death)))
+            except Died:
+                return
+            self.sessions[job.session_id].results.add(sha256_hex(data))
 
     @precondition(lambda self: self.open_jobs())
     @rule(choice=st.randoms(use_true_random=False), succeeds=st.booleans())
@@ -302,6 +319,7 @@ Gateway.TestCase.settings = settings(
     max_examples=25,
     stateful_step_count=25,
     deadline=None,
+    report_multiple_bugs=False,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
