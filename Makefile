@@ -8,14 +8,14 @@ STAMP := $(VENV)/.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system photos demo up test check format protos lock bench clean
+.PHONY: help setup setup-dev system photos photos-all demo up test check format protos lock bench sheet clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: system $(STAMP)-run ## all that running needs: system libraries, .venv, models
 
-setup-dev: setup photos $(STAMP)-dev tests/tools/node_modules ## all that testing needs on top
+setup-dev: setup $(STAMP)-dev tests/tools/node_modules photos-all ## all that testing needs on top
 
 system:
 	@./scripts/system.sh
@@ -38,6 +38,9 @@ tests/tools/node_modules: tests/tools/package-lock.json
 
 photos:
 	@./scripts/photos.sh
+
+photos-all: $(STAMP)-dev tests/tools/node_modules
+	@./scripts/photos.sh all
 
 demo: setup photos ## make the four files from a real photo
 	$(BIN)/lensora make .cache/photos/air-balloon.png \
@@ -73,6 +76,9 @@ lock: ## resolve requirements/*.txt anew from pyproject.toml
 
 bench: setup-dev ## measure the whole path: python -m bench.e2e
 	$(BIN)/python -m bench.e2e --json $(ARGS)
+
+sheet: setup-dev ## draw what becomes of every photo, in out/sheet: python -m bench.sheet
+	$(BIN)/python -m bench.sheet $(ARGS)
 
 clean: ## remove what setup and the tools made here; fetched models stay
 	rm -rf $(VENV) tests/tools/node_modules out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -24,6 +24,9 @@ app.add_typer(models_app, name="models")
 
 _INTERRUPTED = 130
 
+Listen = Annotated[str, typer.Option(help="HOST:PORT of the gateway.")]
+Home = Annotated[Path, typer.Option(help="Folder of the database, the blobs and the logs.")]
+
 
 @app.callback()
 def _root() -> None:
@@ -75,11 +78,32 @@ def make(
 
 
 @app.command()
+def detect(
+    photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="JPEG, PNG or WebP.")],
+    max_objects: Annotated[int, typer.Option(help="The most objects wanted, 2 to 8.")] = 6,
+    server: Annotated[str | None, typer.Option(help="HOST:PORT of a running gateway; else one is started.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="PNG of the photo with the boxes drawn; out/PHOTO/objects.png by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
+) -> None:
+    """Say what is in a photo, and draw it: the numbers are what `make --object` takes."""
+    from cli import detect as detecting
+
+    console = Console(stderr=as_json)
+    with _typed_errors(console):
+        file = out or Path("out") / photo.stem / "objects.png"
+        found = _run(detecting.detect(photo.read_bytes(), max_objects, file, server, console))
+        if as_json:
+            typer.echo(detecting.as_json(found))
+        else:
+            detecting.print_table(found, console)
+
+
+@app.command()
 def up(
-    listen: Annotated[str, typer.Option(help="HOST:PORT of the gateway.")] = "127.0.0.1:50050",
-    home: Annotated[Path, typer.Option(help="Folder of the database, the blobs and the logs.")] = Path(
-        "~/.local/share/lensora"
-    ),
+    listen: Listen = "127.0.0.1:50050",
+    home: Home = Path("~/.local/share/lensora"),
 ) -> None:
     """Run the five services and the gateway until stopped."""
     from cli import up as running
@@ -87,6 +111,24 @@ def up(
     console = Console()
     with _typed_errors(console):
         _run(running.up(home.expanduser().resolve(), listen, console))
+
+
+@app.command()
+def doctor(
+    listen: Listen = "127.0.0.1:50050",
+    home: Home = Path("~/.local/share/lensora"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
+) -> None:
+    """Check that this machine has what is needed, and say what to do where it has not."""
+    from cli import doctor as examining
+
+    findings = examining.examine([listen], home.expanduser().resolve())
+    if as_json:
+        typer.echo(examining.as_json(findings))
+    else:
+        examining.print_table(findings, Console())
+    if not examining.healthy(findings):
+        _exit(1)
 
 
 @models_app.command("list")

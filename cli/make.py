@@ -8,10 +8,10 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -24,6 +24,8 @@ from lensora.core.errors import FailedPrecondition, InvalidArgument, Unavailable
 from lensora.runtime.channels import open_channel, wait_serving
 from lensora.studio.v1 import studio_pb2
 from lensora.type.v1 import geometry_pb2, mesh_pb2, scene_pb2
+
+Result = TypeVar("Result")
 
 _SERVER_SECONDS = 5.0
 """How long a gateway that is said to be running may take to answer."""
@@ -107,20 +109,37 @@ async def make(order: Order, console: Console) -> Made:
         LensoraError: what went wrong; a failed job names its step.
     """
     start = time.monotonic()
-    async with _gateway(order.server) as (address, broken):
-        work: asyncio.Future[Any] = asyncio.ensure_future(_follow(order, address, console, start))
+    return await on_gateway(order.server, lambda address: _follow(order, address, console, start))
+
+
+async def on_gateway(
+    server: str | None,
+    work: Callable[[str], Coroutine[Any, Any, Result]],
+    services: tuple[str, ...] = supervisor.SERVICES,
+) -> Result:
+    """Run ``work`` with the address of a gateway: the one at ``server``, or one of our own that ends with it.
+
+    Args:
+        server: ``host:port``, or None to start one.
+        work: cancelled when its gateway breaks down.
+        services: what a gateway of our own needs behind it.
+
+    Raises:
+        Unavailable: nobody answers at ``server``, or a process of our own cannot be kept up.
+    """
+    async with _gateway(server, services) as (address, broken):
+        running = asyncio.ensure_future(work(address))
         try:
-            await supervisor.first_of(work, broken)
+            await supervisor.first_of(running, broken)
         except asyncio.CancelledError:
-            work.cancel()
-            await asyncio.wait([work])
+            running.cancel()
+            await asyncio.wait([running])
             raise
-        made: Made = work.result()
-        return made
+        return running.result()
 
 
 @contextlib.asynccontextmanager
-async def _gateway(server: str | None) -> AsyncIterator[tuple[str, asyncio.Future[None]]]:
+async def _gateway(server: str | None, services: tuple[str, ...]) -> AsyncIterator[tuple[str, asyncio.Future[None]]]:
     if server is not None:
         try:
             async with open_channel(server) as channel:
@@ -130,7 +149,7 @@ async def _gateway(server: str | None) -> AsyncIterator[tuple[str, asyncio.Futur
         yield server, asyncio.get_running_loop().create_future()
         return
     with tempfile.TemporaryDirectory(prefix="lensora-") as home:
-        async with supervisor.running(Path(home)) as system:
+        async with supervisor.running(Path(home), services=services) as system:
             yield system.address, system.broken
 
 

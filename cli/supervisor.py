@@ -109,14 +109,17 @@ async def first_of(work: asyncio.Future[Any], broken: asyncio.Future[None]) -> N
 
 
 @contextlib.asynccontextmanager
-async def running(home: Path, listen: str = "127.0.0.1:0") -> AsyncIterator[System]:
-    """Start the six, keep them up, and stop them at the end, whatever ends it.
+async def running(
+    home: Path, listen: str = "127.0.0.1:0", services: tuple[str, ...] = SERVICES
+) -> AsyncIterator[System]:
+    """Start the services and the gateway, keep them up, and stop them at the end, whatever ends it.
 
     Args:
         home: absolute folder of the database, the blobs and the logs.
         listen: ``host:port`` of the gateway; port 0 takes a free one.
+        services: those of ``SERVICES`` that will be needed.
     """
-    members = _members(home, listen)
+    members = _members(home, listen, services)
     system = System(home, members, asyncio.get_running_loop().create_future())
     keepers: list[asyncio.Task[None]] = []
     try:
@@ -147,7 +150,8 @@ async def _keep_up(system: System, member: _Member) -> None:
 
 async def _stop(members: dict[str, _Member]) -> None:
     """SIGTERM to the gateway first, so that its jobs end while the services are there; SIGKILL to who lingers."""
-    for group in ((members["gateway"],), tuple(members[name] for name in SERVICES)):
+    gateway = members["gateway"]
+    for group in ((gateway,), tuple(member for member in members.values() if member is not gateway)):
         for member in group:
             member.signal(signal.SIGTERM)
         waits = [asyncio.create_task(member.process.wait()) for member in group if member.process is not None]
@@ -158,14 +162,14 @@ async def _stop(members: dict[str, _Member]) -> None:
         await asyncio.gather(*waits)
 
 
-def _members(home: Path, listen: str) -> dict[str, _Member]:
-    """The six with their addresses and environments."""
+def _members(home: Path, listen: str, services: tuple[str, ...]) -> dict[str, _Member]:
+    """The services and the gateway, with their addresses and environments."""
     logs, blobs = home / "logs", home / "blobs"
     for folder in (logs, blobs):
         folder.mkdir(parents=True, exist_ok=True)
     host, _, port = listen.rpartition(":")
-    *free, gateway_port = _free_ports(len(SERVICES) + 1)
-    addresses = {name: f"127.0.0.1:{free[i]}" for i, name in enumerate(SERVICES)}
+    *free, gateway_port = _free_ports(len(services) + 1)
+    addresses = {name: f"127.0.0.1:{free[i]}" for i, name in enumerate(services)}
     addresses["gateway"] = listen if port != "0" else f"{host}:{gateway_port}"
     members = {}
     for name, address in addresses.items():
@@ -173,7 +177,7 @@ def _members(home: Path, listen: str) -> dict[str, _Member]:
         own = {f"{prefix}_LISTEN": address, f"{prefix}_DIE_WITH_PARENT": "true"}
         if name == "gateway":
             own["GATEWAY_HOME"] = str(home)
-            own |= {f"GATEWAY_{service.upper()}_TARGET": addresses[service] for service in SERVICES}
+            own |= {f"GATEWAY_{service.upper()}_TARGET": addresses[service] for service in services}
         else:
             own[f"{prefix}_BLOB_PREFIX"] = file_url(blobs) + "/"
         members[name] = _Member(name, address, {**_THREADS, **os.environ, **own}, logs / f"{name}.log")

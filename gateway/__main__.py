@@ -30,7 +30,8 @@ def _lock(settings: Settings) -> IO[str]:
 
 
 async def _serve(settings: Settings) -> None:
-    database = Database(settings.database_url or f"sqlite:///{settings.home / 'studio.db'}")
+    url = settings.database_url
+    database = Database(url) if url else Database.file(settings.home / "studio.db")
     with _lock(settings) if database.is_sqlite else contextlib.nullcontext():
         store = Store(database)
         blobs = open_store(settings.blobs_url, settings.home / "blobs", settings.url_seconds)

@@ -204,9 +204,10 @@ class Studio:
         async with self._database.writing() as connection:
             mine = not key or await self._store.claim_key(connection, account, "transform", key, body, job.job_id)
             if mine:
-                await self._store.add_job(connection, job)
+                await self._store.hold_session(connection, session.session_id)
+                number = await self._store.add_job(connection, job)
                 await ledger.hold(connection, account, job.job_id)
-                await self._executor.enqueue(connection, account, job.job_id, job.job_id)
+                await self._executor.enqueue(connection, Run(account, job.job_id, job.job_id, 1, number))
         return job if mine else await self.create_job(account, options, picture, key)
 
     async def job(self, account: str, job_id: str) -> Job:
@@ -306,13 +307,13 @@ class Studio:
             log = _log.bind(job_id=job_id, account=taken[0].account_id)
             journal = self._journal(taken)
             try:
-                await self._run(journal)
+                await self._run(journal, log)
             except Superseded:
                 log.info("job taken from this run")
                 return
         log.info("job", status=journal.job.status)
 
-    async def _run(self, journal: Journal) -> None:
+    async def _run(self, journal: Journal, log: structlog.typing.FilteringBoundLogger) -> None:
         job = journal.job
         try:
             session = await self._store.session(job.account_id, str(job.options.session_id))
@@ -330,7 +331,7 @@ class Studio:
         except (Superseded, DBAPIError):  # without a database nothing can be told; the sweep gives the job a new run
             raise
         except Exception as error:
-            _log.error("job", job_id=job.job_id, exc_info=error)
+            log.error("job", exc_info=error)
             await _fail(journal, journal.job.step, Internal("an unexpected error; see the gateway's log"))
 
     async def _give_up(self, run: Run) -> None:

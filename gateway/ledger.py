@@ -75,7 +75,8 @@ async def hold(connection: AsyncConnection, account: str, job_id: str) -> None:
 
 async def settle(connection: AsyncConnection, account: str, job_id: str, *, succeeded: bool) -> bool:
     """End the job's hold, once: captured when it succeeded, else released. Returns whether this was the once."""
-    kind, to = ("capture", "earned") if succeeded else ("release", "available")
+    kind = "capture" if succeeded else "release"
+    to: Book = "earned" if succeeded else "available"
     # one id for both ends, so that a job cannot meet both
     return await _move(connection, account, f"settle:{job_id}", kind, "held", to, JOB_PRICE)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import ledger
 from gateway.model import WORK_STEPS, Job, JobError, JobEvent, JobStatus, Step, StepRecord, StepState
@@ -76,7 +76,7 @@ class Hub:
                     yield event
                     if event.status.terminal:
                         return
-                if after == tail.last:
+                if after >= tail.last:
                     await news.wait()
         finally:
             tail.watchers -= 1
@@ -101,8 +101,8 @@ class Hub:
                     tail = self._tails.get(job_id)
                     if tail is not None and tail.last < seq:
                         await self._read(job_id, tail)
-            except DBAPIError as error:
-                _log.error("events cannot be read", error=type(error.orig).__name__)
+            except Exception as error:  # noqa: BLE001 - were this to end, watchers would wait for ever
+                _log.error("events cannot be read", exc_info=error)
 
 
 class Superseded(Exception):
@@ -208,14 +208,17 @@ class Journal:
             event = JobEvent(
                 self._seq + 1, datetime.now(UTC), record.step, record.state, record.fraction, job.status, job.progress
             )
-            async with self._store.database.writing() as connection:
-                if not await self._store.record(connection, job, event, self._epoch):
-                    raise Superseded(job.job_id)
-                if job.status.terminal:
-                    succeeded = job.status is JobStatus.SUCCEEDED
-                    await ledger.settle(connection, job.account_id, job.job_id, succeeded=succeeded)
+            settle = _settlement(job) if job.status.terminal else None
+            if not await self._store.record(job, event, self._epoch, settle):
+                raise Superseded(job.job_id)
             self._job, self._seq = job, event.seq
             self._hub.tell(job.job_id, event)
+
+
+def _settlement(job: Job) -> Callable[[AsyncConnection], Awaitable[object]]:
+    """What the end of a job does to its account."""
+    succeeded = job.status is JobStatus.SUCCEEDED
+    return lambda connection: ledger.settle(connection, job.account_id, job.job_id, succeeded=succeeded)
 
 
 def _with(job: Job, record: StepRecord) -> Job:

@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     """``s3://bucket/prefix``, its endpoint, region and credentials from ``AWS_*``; empty means a folder in ``home``."""
 
     auth: Literal["off", "keys"] = "off"
-    """``off``: every call is the account ``local``'s, which is given credits without end. ``keys``: see `lensora keys`."""
+    """``off``: every call is the account ``local``'s, which has credits without end. ``keys``: see `lensora keys`."""
 
     executor_id: str = "local"
     """Name of this replica, the same after every restart and its own among all: in a cluster the pod's name."""

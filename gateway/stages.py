@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import itertools
 import math
 import random
 import re
@@ -167,16 +166,17 @@ class Stages:
         return Outcome(result, reused=False, fingerprint=fingerprint)
 
     async def _try(self, work: Work, service: str, method: Any, request: Message, seconds: float, pin: str) -> Any:
-        """Make the result; a service that is unavailable is asked again, after a pause that doubles."""
-        for attempt in itertools.count(1):
+        """Make the result; a service that goes away is asked again once it is back, after a pause that doubles."""
+        for attempt in range(1, self.settings.stage_attempts):
+            await self._connect(service)
             try:
                 return await self._make(work, service, method, request, seconds, pin)
             except Unavailable as error:
-                if attempt >= self.settings.stage_attempts:
-                    raise
                 _log.warning("stage retried", service=service, reason=error.reason, attempt=attempt)
             pause = self.settings.retry_seconds * 2 ** (attempt - 1)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
+        await self._connect(service)
+        return await self._make(work, service, method, request, seconds, pin)
 
     async def _make(self, work: Work, service: str, method: Any, request: Message, seconds: float, pin: str) -> Any:
         call = type(request)()
@@ -186,7 +186,6 @@ class Stages:
         result: Any = None
         try:
             await asyncio.shield(aiming)
-            await self._connect(service)
             async with contextlib.aclosing(self._responses(work, service, method, call, seconds)) as responses:
                 async for response in responses:
                     if response.WhichOneof("event") == "progress":

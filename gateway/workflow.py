@@ -14,10 +14,11 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from dbos import DBOS, DBOSClient
@@ -40,7 +41,7 @@ _log = structlog.get_logger()
 
 
 class Executor:
-    """This process as one that runs jobs. One a process, because DBOS is.
+    """One replica, as it runs jobs. One a process, because DBOS is.
 
     Args:
         settings: of the gateway.
@@ -53,7 +54,7 @@ class Executor:
         self,
         settings: Settings,
         store: Store,
-        work: Callable[[str, str], Awaitable[None]],
+        work: Callable[[str, str], Coroutine[Any, Any, None]],
         give_up: Callable[[Run], Awaitable[None]],
     ) -> None:
         self._settings, self._store, self._work, self._give_up = settings, store, work, give_up
@@ -119,7 +120,7 @@ class Executor:
             await self._store.end_lease(self._settings.executor_id)
         self._engine.dispose()
 
-    async def enqueue(self, connection: AsyncConnection, account: str, job_id: str, workflow_id: str) -> None:
+    async def enqueue(self, connection: AsyncConnection, run: Run) -> None:
         """Queue a run, within the transaction that makes or changes its job."""
         client = self._client
         if client is None:
@@ -130,12 +131,13 @@ class Executor:
                 {
                     "workflow_name": _WORKFLOW,
                     "queue_name": _QUEUE,
-                    "workflow_id": workflow_id,
+                    "workflow_id": run.workflow_id,
                     "app_version": _VERSION,
-                    "queue_partition_key": account,
+                    "queue_partition_key": run.account_id,
+                    "priority": run.number,  # first come, first served: times are too coarse for that
                     "application_name": "lensora",
                 },
-                job_id,
+                run.job_id,
             )
         )
 
@@ -167,7 +169,7 @@ class Executor:
         workflow_id = str(uuid.uuid4())
         async with self._store.database.writing() as connection:
             if await self._store.replace_run(connection, run, workflow_id):
-                await self.enqueue(connection, run.account_id, run.job_id, workflow_id)
+                await self.enqueue(connection, replace(run, workflow_id=workflow_id))
                 _log.warning("job taken over", job_id=run.job_id, runs=run.runs + 1)
 
     async def _step(self, job_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
@@ -20,7 +21,7 @@ class Database:
         url: ``sqlite:///absolute/file`` or ``postgresql://user:password@host/name``.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = create_async_engine(_with_driver(self.url, "aiosqlite"), **({} if self.is_sqlite else _POOL))
@@ -28,6 +29,11 @@ class Database:
         if self.is_sqlite:
             event.listen(self._engine.sync_engine, "connect", lambda connection, _: _make_durable(connection, None))
             event.listen(self._engine.sync_engine, "begin", _begin)
+
+    @classmethod
+    def file(cls, path: Path) -> Database:
+        """SQLite, one file of any name."""
+        return cls(URL.create("sqlite", database=str(path)))
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection to read through."""

@@ -6,7 +6,7 @@ What must happen together takes a connection, so that its caller can put it into
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -48,6 +48,8 @@ class Run:
     workflow_id: str
     runs: int
     """How many there were, this one counted."""
+    number: int
+    """The job's place in line."""
 
 
 class Store:
@@ -79,30 +81,33 @@ class Store:
         query = select(sessions.c.body).where(sessions.c.session_id == session_id, sessions.c.account_id == account)
         return await self._one(_SESSION, query)
 
-    async def add_job(self, connection: AsyncConnection, job: Job) -> None:
-        """Store a new job; its first workflow has its id.
+    async def hold_session(self, connection: AsyncConnection, session_id: str) -> None:
+        """Let nobody delete the session to the end of the transaction, which is about to add a job to it.
 
         Raises:
-            NotFound: reason ``SESSION_NOT_FOUND``: its session was deleted meanwhile.
+            NotFound: reason ``SESSION_NOT_FOUND``: it was deleted meanwhile.
         """
-        session_id = str(job.options.session_id)
         there = select(sessions.c.session_id).where(sessions.c.session_id == session_id).with_for_update(read=True)
         if (await connection.execute(there)).first() is None:
             raise NotFound("session_id: no such session", reason="SESSION_NOT_FOUND")
+
+    async def add_job(self, connection: AsyncConnection, job: Job) -> int:
+        """Store a new job, whose first workflow has its id; returns its number, which grows from job to job."""
         row = {
             "job_id": job.job_id,
             "account_id": job.account_id,
-            "session_id": session_id,
+            "session_id": str(job.options.session_id),
             "status": job.status,
             "body": _JOB.dump_json(job).decode(),
             "workflow_id": job.job_id,
             "created_at": job.created_at,
         }
-        await connection.execute(insert(jobs).values(row))
+        number = (await connection.execute(insert(jobs).values(row).returning(jobs.c.number))).scalar_one()
         if isinstance(job.options.background, PictureBackground):
             picture = [job.options.background.sha256]
             await references.refer(connection, job.account_id, references.of_job(job.job_id), picture)
             await references.release(connection, job.account_id, references.a_pin(job.job_id))
+        return int(number)
 
     async def job(self, account: str, job_id: str) -> Job | None:
         """One job of this account."""
@@ -127,7 +132,7 @@ class Store:
 
     async def open_runs(self) -> list[Run]:
         """All jobs that have not ended, oldest first."""
-        query = select(jobs.c.account_id, jobs.c.job_id, jobs.c.workflow_id, jobs.c.runs).where(_OPEN)
+        query = select(*(jobs.c[name] for name in Run.__slots__)).where(_OPEN)
         async with self.database.reading() as connection:
             return [Run(*row) for row in await connection.execute(query.order_by(jobs.c.number))]
 
@@ -171,25 +176,38 @@ class Store:
         async with self.database.reading() as reader:
             return int((await reader.execute(query)).scalar_one())
 
-    async def record(self, connection: AsyncConnection, job: Job, happened: JobEvent, epoch: int) -> bool:
-        """Store an event and the job as it left it, together; False when the job had ended, or another took it."""
+    async def record(
+        self,
+        job: Job,
+        happened: JobEvent,
+        epoch: int,
+        settle: Callable[[AsyncConnection], Awaitable[object]] | None = None,
+    ) -> bool:
+        """Store an event, the job as it left it, and what ``settle`` does, all together or not at all.
+
+        Returns:
+            False, and nothing was stored, when the job had ended, or another has taken it since ``epoch``.
+        """
         change = (
             update(jobs)
             .where(jobs.c.job_id == job.job_id, jobs.c.epoch == epoch, _OPEN)
             .values(status=job.status, body=_JOB.dump_json(job).decode(), ended_at=job.ended_at)
             .returning(jobs.c.job_id)
         )
-        if (await connection.execute(change)).first() is None:
-            return False
         row = {
             "job_id": job.job_id,
             "seq": happened.seq,
             "account_id": job.account_id,
             "body": _EVENT.dump_json(happened).decode(),
         }
-        await connection.execute(insert(job_events).values(row))
         artifacts = [stored.sha256 for stored in job.artifacts.values()]
-        await references.refer(connection, job.account_id, references.of_job(job.job_id), artifacts)
+        async with self.database.writing() as connection:
+            if (await connection.execute(change)).first() is None:
+                return False
+            await connection.execute(insert(job_events).values(row))
+            await references.refer(connection, job.account_id, references.of_job(job.job_id), artifacts)
+            if settle is not None:
+                await settle(connection)
         return True
 
     async def events(self, account: str, job_id: str, after: int) -> Sequence[JobEvent]:
@@ -205,12 +223,12 @@ class Store:
     async def last_seqs(self, job_ids: Sequence[str]) -> dict[str, int]:
         """Number of the last event of each of these jobs that has any."""
         query = (
-            select(job_events.c.job_id, func.max(job_events.c.seq))
+            select(job_events.c.job_id, func.max(job_events.c.seq).label("seq"))
             .where(job_events.c.job_id.in_(job_ids))
             .group_by(job_events.c.job_id)
         )
         async with self.database.reading() as connection:
-            return {job_id: seq for job_id, seq in await connection.execute(query)}
+            return {row.job_id: row.seq for row in await connection.execute(query)}
 
     async def made_before(
         self, account: str, call: Call, key: str, body_sha256: str, connection: AsyncConnection | None = None

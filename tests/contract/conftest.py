@@ -25,7 +25,7 @@ async def shared_services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
         yield running
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")  # its threads must not run on beside other tests
 async def shared_home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
     yield tmp_path_factory.mktemp("home")
     await shared.stop()
@@ -53,5 +53,8 @@ async def gateway(shared_home: Path, services: Services, request: pytest.Fixture
 @pytest_asyncio.fixture(loop_scope="session")
 async def fresh(tmp_path: Path) -> AsyncIterator[Gateway]:
     """A gateway with a home and with services of its own, to be stopped and broken at will."""
-    async with running_services(tmp_path) as services, running_gateway(tmp_path, services) as running:
+    async with (
+        running_services(tmp_path) as services,
+        running_gateway(tmp_path, services, connect_seconds=0.5, retry_seconds=0.01) as running,
+    ):
         yield running

@@ -17,6 +17,7 @@ from sqlalchemy import event
 from gateway.blobs import BlobStore, open_store
 from gateway.edge.grpc import StudioServicer
 from gateway.jobs import Studio
+from gateway.model import Job, Session
 from gateway.settings import Settings
 from gateway.stages import Stages
 from gateway.store import Database, Store
@@ -113,6 +114,16 @@ class Gateway:
         request = studio_pb2.DownloadArtifactRequest(job_id=job_id, kind=kind, offset=offset)
         return [response async for response in self.stub.DownloadArtifact(request, timeout=PATIENCE)]
 
+    async def add_session(self, session: Session) -> None:
+        """Store a session that no upload made."""
+        async with self.store.database.writing() as connection:
+            await self.store.add_session(connection, session)
+
+    async def add_job(self, job: Job) -> None:
+        """Store a job that nobody asked for, and nobody will run."""
+        async with self.store.database.writing() as connection:
+            await self.store.add_job(connection, job)
+
     async def cancel_all(self) -> None:
         """End what still runs."""
         for run in await self.store.open_runs():
@@ -182,7 +193,7 @@ async def running_gateway(home: Path, services: Services, **changes: Any) -> Asy
 async def _gateway(home: Path, services: Services, **changes: Any) -> AsyncIterator[Gateway]:
     """A gateway, wired as its composition root does it."""
     settings = Settings(home=home, listen="127.0.0.1:0", **services.targets | changes)
-    database = Database(f"sqlite:///{home / 'studio.db'}")
+    database = Database.file(home / "studio.db")
     event.listen(database._engine.sync_engine, "connect", _hurry)
     store, blobs = Store(database), open_store(settings.blobs_url, home / "blobs", settings.url_seconds)
     studio = Studio(settings, store, blobs, Stages(settings, store, blobs))

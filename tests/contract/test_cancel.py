@@ -125,4 +125,4 @@ async def test_a_cancel_at_any_moment_leaves_one_whole_story(gateway: Gateway, s
         assert answer.status in TERMINAL
         assert answer == await gateway.finished(job.job_id)
     await gateway.settled(gateway.staged)
-    assert not gateway.studio._tasks
+    await gateway.settled(lambda: gateway.studio._executor._running)

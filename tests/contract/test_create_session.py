@@ -176,12 +176,6 @@ async def test_a_caller_that_leaves_stops_the_detector(gateway: Gateway, service
     await gateway.settled(gateway.staged)
 
 
-async def test_an_idempotency_key_is_not_ignored(gateway: Gateway) -> None:
-    messages = [options(idempotency_key="once"), Request(chunk=b"photo")]
-    error = await refused(gateway.stub.CreateSession(messages, timeout=PATIENCE), grpc.StatusCode.UNIMPLEMENTED)
-    assert error.message.startswith("idempotency_key")
-
-
 def spoil_box(result: Any) -> None:
     result.proposals[0].bbox.x1 = 0.9
 

@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
 import numpy as np
 import pytest
-import trimesh
-from numpy.typing import NDArray
 
-from tests.e2e.conftest import LENSORA, PHOTOS, System
+from tests.e2e.artifacts import Made, check_film, check_gltf, check_solid, run_make
+from tests.e2e.conftest import PHOTOS, System
 
 WIDTH, HEIGHT, SECONDS = 480, 270, 1
-VALIDATOR = Path(__file__).parents[1] / "tools/validate.js"
-
-
-@dataclass(frozen=True)
-class Made:
-    """What `lensora make --json` said and wrote."""
-
-    photo: Path
-    said: dict[str, Any]
-    folder: Path
-
-    def frames(self) -> NDArray[np.int16]:
-        with av.open(str(self.folder / "film.mp4")) as film:
-            return np.stack([frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]).astype(np.int16)
 
 
 def make(photo: Path, folder: Path, *more: str) -> Made:
-    command = [
-        str(LENSORA), "make", str(photo), "--background", "on a marble countertop with soft natural light",
-        "--size", f"{WIDTH}x{HEIGHT}", "--duration", str(SECONDS), "--out", str(folder), "--json", *more,
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    done = run_make(photo, folder, f"{WIDTH}x{HEIGHT}", SECONDS, *more)
     assert done.returncode == 0, done.stderr
     return Made(photo, json.loads(done.stdout), folder)
 
@@ -57,18 +35,7 @@ def test_four_files_are_there(made: Made) -> None:
 
 
 def test_film_is_what_the_contract_says(made: Made) -> None:
-    data = (made.folder / "film.mp4").read_bytes()
-    assert data.index(b"moov") < data.index(b"mdat")
-    with av.open(str(made.folder / "film.mp4")) as film:
-        stream = film.streams.video[0]
-        context = stream.codec_context
-        assert (context.name, stream.profile, context.pix_fmt) == ("h264", "High", "yuv420p")
-        assert (context.width, context.height) == (WIDTH, HEIGHT)
-        assert stream.average_rate == 24
-        # 1: bt709 in all three tables of ITU-T H.273; range 1 is limited
-        assert (context.color_primaries, context.color_trc, context.colorspace) == (1, 1, 1)
-        assert context.color_range == 1
-        assert sum(1 for _ in film.decode(video=0)) == 24 * SECONDS
+    check_film(made.folder / "film.mp4", WIDTH, HEIGHT, SECONDS)
 
 
 def test_turntable_turns_and_closes(made: Made) -> None:
@@ -97,23 +64,12 @@ def test_the_other_presets_film_the_same_mesh_anew(
 
 
 def test_mesh_passes_the_khronos_validator(made: Made) -> None:
-    done = subprocess.run(
-        ["node", str(VALIDATOR), str(made.folder / "mesh.glb")], capture_output=True, text=True, check=True, timeout=60
-    )
-    issues = json.loads(done.stdout)["issues"]
-    assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
+    check_gltf(made.folder / "mesh.glb")
 
 
 def test_mesh_is_watertight_and_measured_right(made: Made) -> None:
-    mesh = trimesh.load(made.folder / "mesh.glb", force="mesh")
-    mesh.merge_vertices(merge_tex=True, merge_norm=True)
-    assert mesh.is_watertight
-    assert mesh.volume > 0, "faces look outwards"
-    assert len(mesh.faces) == made.said["mesh"]["triangles"]
-    sides = np.sort(trimesh.bounds.oriented_bounds(mesh)[1])
-    assert made.said["mesh"]["thin_axis_ratio"] == pytest.approx(sides[0] / sides[2], abs=0.02)
+    check_solid(made.folder / "mesh.glb", made.said["mesh"])
     assert made.said["mesh"]["verdict"] == "volume"
-    assert mesh.bounds[0][1] == pytest.approx(0, abs=1e-4), "the foot stands on y = 0"
 
 
 def test_still_has_the_films_size_and_the_subject(made: Made) -> None:

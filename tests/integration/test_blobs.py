@@ -271,7 +271,11 @@ def full_disk() -> Iterator[None]:
 def test_a_disk_that_takes_no_more_is_a_typed_error_and_leaves_no_part(tmp_path: Path) -> None:
     blobs = open_store("", tmp_path, 60.0)
     target = blobs.new_target()
-    for write in (lambda: blobs.put("local", bytes(100_000)), lambda: blobs.stage(target, bytes(100_000))):
+    writes: list[Callable[[], str]] = [
+        lambda: blobs.put("local", bytes(100_000)),
+        lambda: blobs.stage(target, bytes(100_000)),
+    ]
+    for write in writes:
         with pytest.raises(ResourceExhausted) as full:
             write()
         assert full.value.reason == "BLOB_WRITE" and "\n" not in full.value.message

@@ -182,7 +182,7 @@ def test_the_inline_limit_is_the_contract_s() -> None:
     assert blobs.INLINE_LIMIT == 262_144
 
 
-@pytest.mark.parametrize("prefix", ["", "/tmp/blobs/", "file:///blobs", "https://store.test/blobs", "s3://bucket/"])
+@pytest.mark.parametrize("prefix", ["", "/var/blobs/", "file:///blobs", "https://store.test/blobs", "s3://bucket/"])
 def test_a_prefix_that_bounds_nothing_is_none(prefix: str) -> None:
     with pytest.raises(ValueError, match="a blob prefix is"):
         BlobAccess(prefix)
