@@ -24,11 +24,14 @@ from typing import Any, BinaryIO, Literal, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
 import obstore
+import structlog
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, S3Store
 
 from lensora.core.blobs import file_url, sha256_hex
 from lensora.core.errors import Internal, LensoraError, NotFound, ResourceExhausted, Unavailable
+
+_log = structlog.get_logger()
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -269,6 +272,7 @@ class BlobStore:
             raise
         except (BaseError, OSError) as error:
             why = str(error).partition("\n")[0]
+            _log.warning("blob store", error=why)
             if self.folder is None:
                 raise Unavailable("the blob store does not answer", reason="BLOB_STORE_DOWN") from error
             raise ResourceExhausted(f"the blob store took no more bytes: {why}", reason="BLOB_WRITE") from error

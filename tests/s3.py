@@ -20,6 +20,9 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+BUCKET = "lensora"
+"""There when the server is."""
+
 _PATIENCE = 60.0
 _KEY, _SECRET = "an-access-key", "a-secret-of-no-worth"
 _PORTS = ("master.port", "volume.port", "filer.port", "s3.port")
@@ -84,7 +87,7 @@ def _die_with_parent() -> None:
 
 def _await_ready(process: subprocess.Popen[bytes], endpoint: str, log: Path) -> None:
     store = S3Store(
-        "ready",
+        BUCKET,
         endpoint=endpoint,
         region="us-east-1",
         access_key_id=_KEY,
