@@ -28,7 +28,7 @@ import structlog
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, S3Store
 
-from lensora.core.blobs import file_url, sha256_hex
+from lensora.core.blobs import BlobAccess, file_url, sha256_hex
 from lensora.core.errors import Internal, LensoraError, NotFound, ResourceExhausted, Unavailable
 
 _log = structlog.get_logger()
@@ -143,7 +143,7 @@ class BlobStore:
                 return (self.folder / key).open("rb")
             with self._telling():
                 size = obstore.head(self._store, key)["size"]
-        except FileNotFoundError as error:
+        except OSError as error:  # there is none, or the folder is no folder any more
             raise NotFound("the stored bytes are gone", reason="BLOB_GONE") from error
         return io.BufferedReader(_Ranges(self, key, size), _READ_BYTES)
 
@@ -229,10 +229,17 @@ class BlobStore:
                         shutil.rmtree(folder, ignore_errors=True)
 
     async def check(self) -> None:
-        """Write a byte and read it again, for readiness."""
+        """Write a byte and look for it, for readiness.
+
+        Raises:
+            Unavailable: reason ``BLOB_STORE_DOWN``, or ``BLOB_FOLDER``: the folder is gone, or takes no file.
+            ResourceExhausted: reason ``BLOB_WRITE``: the disk is full, or nearly so.
+        """
         await self.run(self._check)
 
     def _check(self) -> None:
+        if self.folder is not None:
+            BlobAccess(self.prefix).check()
         target = self.new_target()
         try:
             self.stage(target, b"?")

@@ -150,7 +150,7 @@ class Stages:
     ) -> Outcome[Any]:
         """Find the stage's result, or make it and keep it; one with a ``salt`` is kept for those who know it."""
         result_type = _result_type(service, type(request).__name__)
-        digest = _digest(service, await self._fingerprint(service), request, salt)
+        digest = stage_digest(service, await self._fingerprint(service), request, salt)
         kept = await self.store.stage_result(work.account, digest, work.session_id)
         if kept is not None:
             result = result_type.FromString(kept)
@@ -159,7 +159,7 @@ class Stages:
         pin = uuid.uuid4().hex
         result = await self._try(work, service, method, request, seconds or self.settings.stage_seconds, pin)
         fingerprint = self._fingerprints[service] = result.engine.fingerprint
-        digest = _digest(service, fingerprint, request, salt)
+        digest = stage_digest(service, fingerprint, request, salt)
         blobs = {blob.sha256: blob.size for blob in _find(result, blob_pb2.Blob)}
         message = result.SerializeToString()
         await self.store.keep_stage_result(work.account, digest, fingerprint, message, blobs, work.session_id, pin)
@@ -367,7 +367,7 @@ def _sound(value: Any) -> bool:
     return all(_sound(item) for content, repeated in fields for item in (content if repeated else (content,)))
 
 
-def _digest(service: str, fingerprint: str, request: Message, salt: str) -> str:
+def stage_digest(service: str, fingerprint: str, request: Message, salt: str) -> str:
     """SHA-256 over what the result depends on; where bytes lie does not matter, what they are does."""
     bare = type(request)()
     bare.CopyFrom(request)

@@ -7,21 +7,27 @@ write, and it refuses any outside its prefix.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from lensora.core import remote
-from lensora.core.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
+from lensora.core.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
 
 INLINE_LIMIT = 256 * 1024
 """Blobs up to this many bytes travel inside messages."""
 
 READ_LIMIT = 256 * 1024 * 1024
 """No service reads a larger blob."""
+
+MIN_FREE_BYTES = 64 * 1024 * 1024
+"""With less room than this for the blobs, the next film or mesh may not fit."""
 
 
 def sha256_hex(data: bytes) -> str:
@@ -32,6 +38,11 @@ def sha256_hex(data: bytes) -> str:
 def file_url(path: Path) -> str:
     """``file:`` URL of an absolute path."""
     return "file://" + quote(str(path))
+
+
+def _full(folder: Path) -> ResourceExhausted:
+    need = f"less than {MIN_FREE_BYTES >> 20} MiB are free"
+    return ResourceExhausted(f"the disk of the blob folder {folder} is full: {need}; make room", reason="BLOB_WRITE")
 
 
 @contextlib.contextmanager
@@ -113,8 +124,41 @@ class BlobAccess:
         except OSError as error:
             raise FailedPrecondition(f"{field}: cannot be read: {error.strerror}", reason="BLOB_MISSING") from error
 
+    def create(self) -> None:
+        """Make the folder, for who starts alone; one that cannot be made is for ``check`` to tell."""
+        if remote.is_remote(self.prefix):
+            return
+        with contextlib.suppress(OSError):
+            self._root().mkdir(parents=True, exist_ok=True)
+
+    def check(self) -> None:
+        """Try whether the folder is there and takes a result; of a store over HTTP the gateway knows, not we.
+
+        Raises:
+            Unavailable: reason ``BLOB_FOLDER``: it is gone, or takes no file.
+            ResourceExhausted: reason ``BLOB_WRITE``: less than ``MIN_FREE_BYTES`` are free.
+        """
+        if remote.is_remote(self.prefix):
+            return
+        root = self._root()
+        try:
+            with tempfile.TemporaryFile(dir=root) as probe:
+                probe.write(bytes(4096))
+                probe.flush()
+            room = os.statvfs(root)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _full(root) from error
+            message = f"the blob folder {root} cannot be used: {error.strerror}; bring it back, or make it writable"
+            raise Unavailable(message, reason="BLOB_FOLDER") from error
+        if room.f_bavail * room.f_frsize < MIN_FREE_BYTES:
+            raise _full(root)
+
+    def _root(self) -> Path:
+        return Path(unquote(urlsplit(self.prefix).path)).resolve()
+
     def _path(self, url: str, field: str) -> Path:
-        root = Path(unquote(urlsplit(self.prefix).path)).resolve()
+        root = self._root()
         try:
             parts = urlsplit(url)
             path = Path(unquote(parts.path)).resolve()

@@ -54,7 +54,7 @@ def to_status(error: LensoraError) -> grpc.Status:
     if error.violations:
         violations = [
             error_details_pb2.BadRequest.FieldViolation(
-                field=item.field[:_DESCRIPTION], description=item.description[:_DESCRIPTION]
+                field=_printable(item.field[:_DESCRIPTION]), description=_printable(item.description[:_DESCRIPTION])
             )
             for item in error.violations[:_VIOLATIONS]
         ]
@@ -69,7 +69,13 @@ def to_status(error: LensoraError) -> grpc.Status:
         holder.Pack(detail)
         packed.append(holder)
     code = code_pb2.Code.Value(grpc_code(error).name)
-    return rpc_status.to_status(status_pb2.Status(code=code, message=error.message[:_MESSAGE], details=packed))
+    message = _printable(error.message[:_MESSAGE])
+    return rpc_status.to_status(status_pb2.Status(code=code, message=message, details=packed))
+
+
+def _printable(text: str) -> str:
+    """A sentence may quote what the caller sent; what would move a terminal's cursor is shown as U+FFFD."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
 
 
 def from_rpc(error: grpc.RpcError) -> LensoraError:
