@@ -88,12 +88,14 @@ class Retention:
             held = int((await connection.execute(select(func.coalesce(func.sum(result.size), 0)))).scalar_one())
             if held <= self._settings.cache_bytes:
                 return
+            before = held
             for account, digest, size, used_at in (await connection.execute(oldest)).all():
                 if held <= self._settings.cache_bytes:
                     break
                 unused = (result.account_id == account, result.digest == digest, result.used_at == used_at)
                 held -= size if await self._drop_results(connection, *unused) else 0
-        _log.info("stage results evicted", bytes=held)
+        if held < before:
+            _log.info("stage results evicted", bytes=before - held, left=held)
 
     async def sweep(self) -> None:
         """Remove all bytes that no row refers to, and what was left in the staging area."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,24 @@ from gateway.settings import Settings
 from gateway.store import Database, Store, references
 from lensora.core.blobs import sha256_hex
 from tests import s3
+from tests.postgres import running_postgres
 
 WRITERS, SWEEPERS, ROUNDS, CONTENTS = 6, 2, 12, 3
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty one."""
+    if request.param == "sqlite":
+        yield Database(f"sqlite:///{tmp_path / 'studio.db'}")
+    else:
+        with running_postgres() as server:
+            yield Database(server.new_database())
+
+
 @pytest.mark.parametrize("kind", ["folder", "s3"])
 async def test_the_sweep_never_takes_what_was_just_written(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    kind: str, database: Database, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = ""
     if kind == "s3":
@@ -29,8 +41,8 @@ async def test_the_sweep_never_takes_what_was_just_written(
             monkeypatch.setenv(name, value)
         url = f"s3://lensora/{uuid.uuid4()}"
     blobs = open_store(url, tmp_path / "blobs", 60.0)
-    store = Store(Database(f"sqlite:///{tmp_path / 'studio.db'}"))
-    await make_tables(store)
+    store = Store(database)
+    await store.open()
     retention = Retention(Settings(home=tmp_path), store, blobs)
     removed = 0
     remove = blobs.remove
@@ -72,8 +84,3 @@ async def test_the_sweep_never_takes_what_was_just_written(
         assert list(blobs.listed()) == []
     finally:
         await store.database.close()
-
-
-async def make_tables(store: Store) -> None:
-    """An empty database of today."""
-    await store.open()
