@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,7 @@ async def test_the_sweep_never_takes_what_was_just_written(
     def counted(account: str, digests: list[str]) -> None:
         nonlocal removed
         removed += len(digests)
+        time.sleep(0.02)  # for somebody to come between the look and the removal, if they could
         remove(account, digests)
 
     monkeypatch.setattr(blobs, "remove", counted)

@@ -38,7 +38,11 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     )
     op.create_index("blob_references_by_holder", "blob_references", ["holder"])
-    columns = (sa.column("account_id"), sa.column("created_at", sa.DateTime(timezone=True)), sa.column("body"))
+    columns: tuple[sa.ColumnClause[Any], ...] = (
+        sa.column("account_id"),
+        sa.column("created_at", sa.DateTime(timezone=True)),
+        sa.column("body"),
+    )
     for table, key, blobs in (("sessions", "session_id", _of_session), ("jobs", "job_id", _of_job)):
         found = op.get_bind().execute(sa.select(sa.column(key), *columns).select_from(sa.table(table)))
         rows = [
