@@ -30,8 +30,7 @@ def _lock(settings: Settings) -> IO[str]:
 
 
 async def _serve(settings: Settings) -> None:
-    url = settings.database_url
-    database = Database(url) if url else Database.file(settings.home / "studio.db")
+    database = Database.of(settings)
     with _lock(settings) if database.is_sqlite else contextlib.nullcontext():
         store = Store(database)
         blobs = open_store(settings.blobs_url, settings.home / "blobs", settings.url_seconds)

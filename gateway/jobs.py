@@ -32,6 +32,7 @@ from gateway.retention import Retention, SessionBusy
 from gateway.settings import Settings
 from gateway.stages import Stages, Work
 from gateway.store import Call, Run, Store
+from gateway.webhooks import Sender
 from gateway.workflow import Executor, every
 from lensora.core.blobs import sha256_hex
 from lensora.core.errors import (
@@ -45,12 +46,12 @@ from lensora.core.errors import (
     Unavailable,
 )
 from lensora.core.imaging import MAX_FILE_BYTES
+from lensora.core.outside import Outside
 from lensora.detect.v1 import detect_pb2
 from lensora.runtime.convert import box_from_proto
 
 _log = structlog.get_logger()
 
-_LOCAL_CREDITS = 10**12
 _LOST = Unavailable("the job was lost with its gateway too many times; start it again", reason="JOB_LOST")
 
 
@@ -60,27 +61,32 @@ class Studio:
     A job outlives this process: see ``gateway.workflow``.
     """
 
-    def __init__(self, settings: Settings, store: Store, blobs: BlobStore, stages: Stages) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, blobs: BlobStore, stages: Stages, outside: Outside | None = None
+    ) -> None:
         self._settings, self._store, self._blobs, self._stages = settings, store, blobs, stages
         self._database = store.database
         self._hub = Hub(store, settings.poll_seconds)
         self._executor = Executor(settings, store, self._work, self._give_up)
+        self._sender = Sender(settings, store, outside)
         self._turns = asyncio.Semaphore(settings.running_jobs)
         self._retention = Retention(settings, store, blobs)
         self._chores: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Open the store, and take up what an earlier process left unfinished."""
-        await self._store.open()
+        await self._store.open(migrate=self._settings.migrate)
         if self._settings.auth == "off":
             async with self._database.writing() as connection:
-                await ledger.grant(connection, LOCAL_ACCOUNT, "local", _LOCAL_CREDITS)
+                await ledger.grant(connection, LOCAL_ACCOUNT, "auth=off", ledger.MAX_GRANT)
         await self._executor.start()
+        self._sender.start()
         chore = every(self._settings.retention_seconds, "retention", self._retention.run)
         self._chores.add(asyncio.create_task(chore))
 
     async def stop(self) -> None:
         """Leave what runs to the next start, or to another replica, and close everything."""
+        await self._sender.stop()
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)

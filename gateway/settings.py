@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     blobs_url: str = Field(default="", pattern=r"^(s3://[^/?#@]+(/[^?#]*)?)?$")
     """``s3://bucket/prefix``, its endpoint, region and credentials from ``AWS_*``; empty means a folder in ``home``."""
 
+    migrate: bool = True
+    """Whether to bring an older database's tables up to date at the start; where not, see `lensora db`."""
+
     auth: Literal["off", "keys"] = "off"
     """``off``: every call is the account ``local``'s, which has credits without end. ``keys``: see `lensora keys`."""
 
@@ -100,6 +103,15 @@ class Settings(BaseSettings):
 
     retention_seconds: float = Field(default=300.0, gt=0)
     """How often to remove what has expired."""
+
+    webhook_seconds: float = Field(default=20.0, gt=0)
+    """How long the receiver of a webhook may take to answer."""
+
+    webhook_pauses: tuple[float, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    """Seconds to wait after each attempt that failed; after so many and one, no more is tried."""
+
+    webhook_poll_seconds: float = Field(default=1.0, gt=0)
+    """How often to look for webhooks that are due."""
 
     die_with_parent: bool = False
     """Stop when the process that started this one ends, however it ends; for supervisors."""

@@ -18,14 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.model import Job, JobEvent, JobStatus, Session
 from gateway.options import PictureBackground
-from gateway.store import references
+from gateway.store import references, schema
 from gateway.store.database import Database
 from gateway.store.tables import (
     executors,
     idempotency_keys,
     job_events,
     jobs,
-    metadata,
     result_uses,
     sessions,
     stage_results,
@@ -58,10 +57,14 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def open(self) -> None:
-        """Make the tables that are missing."""
+    async def open(self, *, migrate: bool = True) -> None:
+        """Bring the tables to what this build works with, or else refuse what is not.
+
+        Raises:
+            FailedPrecondition: reason ``SCHEMA_TOO_NEW`` or, where it may not ``migrate``, ``SCHEMA_TOO_OLD``.
+        """
         async with self.database.writing() as connection:
-            await connection.run_sync(metadata.create_all)
+            await connection.run_sync(schema.upgrade if migrate else schema.require_newest)
 
     async def add_session(self, connection: AsyncConnection, session: Session) -> None:
         """Store a new session."""
