@@ -229,8 +229,7 @@ class Stages:
             if result is None:
                 raise Internal(f"{stage.service} ended without a result", reason="STAGE_PROTOCOL")
             await self.store.pin(work.account, pin, _announced(result, targets))
-            publishing = asyncio.create_task(self.blobs.run(self._publish, work.account, result, targets))
-            await _to_the_end(publishing)
+            await self.blobs.run(self._publish, work.account, result, targets)
         finally:
             await self._tidy(aiming, targets)
         return result
@@ -325,15 +324,6 @@ def _announced(result: Message, targets: list[str]) -> list[str]:
     if not all(_SHA256.fullmatch(blob.sha256) for blob in blobs):
         raise Internal("a stage announced other than digests", reason="BLOB_DIGEST")
     return [blob.sha256 for blob in blobs]
-
-
-async def _to_the_end(task: asyncio.Task[None]) -> None:
-    """Wait for a thread, which nothing can stop, even if cancelled; then say so."""
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
 
 
 def _result_type(service: str, request_name: str) -> Any:
