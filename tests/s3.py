@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -45,6 +43,7 @@ def running_server(home: Path) -> Iterator[str]:
     identity = {"name": "tests", "credentials": [{"accessKey": _KEY, "secretKey": _SECRET}], "actions": ["Admin"]}
     (home / "s3.json").write_text(json.dumps({"identities": [identity]}))
     command = [
+        *("setpriv", "--pdeathsig", "KILL"),  # not in the child between fork and exec, where gRPC's threads would be
         str(Path(sys.executable).with_name("weed")),
         "server",
         "-s3",
@@ -66,7 +65,6 @@ def running_server(home: Path) -> Iterator[str]:
             stdout=output,
             stderr=output,
             env=os.environ | {"GOMAXPROCS": "1"},
-            preexec_fn=_die_with_parent,
         )
         endpoint = f"http://127.0.0.1:{ports['s3.port']}"
         try:
@@ -78,11 +76,6 @@ def running_server(home: Path) -> Iterator[str]:
             for port in ports.values():
                 for socket_file in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - the server's choice
                     socket_file.unlink()
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
 
 
 def _await_ready(process: subprocess.Popen[bytes], endpoint: str, log: Path) -> None:
