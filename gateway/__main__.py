@@ -8,6 +8,7 @@ import sys
 from typing import IO
 
 from gateway import signing
+from gateway.blobs import open_store
 from gateway.edge.grpc import StudioServicer
 from gateway.edge.http import Edge, HttpServer
 from gateway.health import Health
@@ -15,7 +16,6 @@ from gateway.jobs import Studio
 from gateway.settings import Settings
 from gateway.stages import Stages
 from gateway.store import Database, Store
-from lensora.core.blobs import FolderStore
 from lensora.core.errors import Unavailable
 from lensora.runtime.server import Listener, run_process
 from lensora.studio.v1.studio_pb2_grpc import add_StudioServiceServicer_to_server
@@ -35,12 +35,14 @@ def _lock(settings: Settings) -> IO[str]:
 async def _serve(settings: Settings) -> None:
     database = Database.of(settings)
     with _lock(settings) if database.is_sqlite else contextlib.nullcontext():
-        store, blobs = Store(database), FolderStore(settings.home / "blobs")
+        store = Store(database)
+        blobs = open_store(settings.blobs_url, settings.home / "blobs", settings.url_seconds)
         studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
         signer = signing.signer(settings)
         listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
         add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
-        http = HttpServer(Edge(settings, studio, signer, Health(settings, database))) if settings.http_listen else None
+        health = Health(settings, database, blobs)
+        http = HttpServer(Edge(settings, studio, signer, health)) if settings.http_listen else None
         await studio.start()
         await listener.server.start()
         if http is not None:

@@ -1,4 +1,4 @@
-"""Whether this gateway can do its work now: its database answers, and so do the five services."""
+"""Whether this gateway can do its work now: its database answers, its blob store writes, its services are well."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
+from gateway.blobs import BlobStore
 from gateway.settings import Settings
 from gateway.store import Database
+from lensora.core.errors import LensoraError
 from lensora.runtime.channels import open_channel
 
 SERVICES = ("detect", "segment", "background", "mesh3d", "render")
@@ -24,19 +26,19 @@ _KEEP_SECONDS = 1.0
 class Health:
     """Asks, and keeps the answer for a second, so that being asked often costs nothing."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
-        self._database = database
+    def __init__(self, settings: Settings, database: Database, blobs: BlobStore) -> None:
+        self._database, self._blobs = database, blobs
         self._channels = {name: open_channel(getattr(settings, f"{name}_target")) for name in SERVICES}
         self._lock = asyncio.Lock()
         self._checked_at = -_KEEP_SECONDS
         self._answer: dict[str, bool] = {}
 
     async def check(self) -> dict[str, bool]:
-        """Which of ``database`` and the services are well."""
+        """Which of ``database``, ``blobs`` and the services are well."""
         async with self._lock:
             if time.monotonic() - self._checked_at >= _KEEP_SECONDS:
-                checks = [self._database_is_well(), *(self._service_is_well(name) for name in SERVICES)]
-                self._answer = dict(zip(("database", *SERVICES), await asyncio.gather(*checks), strict=True))
+                checks = [self._database_is_well(), self._blobs_are_well(), *map(self._service_is_well, SERVICES)]
+                self._answer = dict(zip(("database", "blobs", *SERVICES), await asyncio.gather(*checks), strict=True))
                 self._checked_at = time.monotonic()
             return self._answer
 
@@ -50,6 +52,14 @@ class Health:
             async with asyncio.timeout(_CHECK_SECONDS), self._database.reading() as connection:
                 await connection.execute(select(1))
         except (DBAPIError, TimeoutError):
+            return False
+        return True
+
+    async def _blobs_are_well(self) -> bool:
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await self._blobs.check()
+        except (LensoraError, TimeoutError):
             return False
         return True
 

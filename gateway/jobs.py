@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from gateway import accounts, ledger, pipeline
+from gateway.blobs import BlobStore
 from gateway.limits import RateLimiter
 from gateway.model import (
     LOCAL_ACCOUNT,
@@ -30,13 +31,14 @@ from gateway.model import (
 )
 from gateway.options import JobOptions, PictureBackground, SessionOptions, checked_key
 from gateway.progress import Hub, Journal, Superseded
+from gateway.retention import Retention, SessionBusy
 from gateway.settings import Settings
 from gateway.stages import Stages, Work
 from gateway.store import Call, Run, Store
 from gateway.uploads import Upload, receiving
 from gateway.webhooks import Sender
-from gateway.workflow import Executor
-from lensora.core.blobs import FolderStore, sha256_hex
+from gateway.workflow import Executor, every
+from lensora.core.blobs import sha256_hex
 from lensora.core.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -66,7 +68,7 @@ class Studio:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, blobs: FolderStore, stages: Stages, outside: Outside | None = None
+        self, settings: Settings, store: Store, blobs: BlobStore, stages: Stages, outside: Outside | None = None
     ) -> None:
         self._settings, self._store, self._blobs, self._stages = settings, store, blobs, stages
         self._database = store.database
@@ -76,20 +78,26 @@ class Studio:
         self._turns = asyncio.Semaphore(settings.running_jobs)
         self._detections = asyncio.Semaphore(settings.running_inits)
         self._limiter = RateLimiter(settings.rate_per_second, settings.rate_burst)
+        self._retention = Retention(settings, store, blobs)
+        self._chores: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Open the store, and take up what an earlier process left unfinished."""
         await self._store.open(migrate=self._settings.migrate)
-        await asyncio.to_thread(self._blobs.sweep)
         if self._settings.auth == "off":
             async with self._database.writing() as connection:
                 await ledger.grant(connection, LOCAL_ACCOUNT, "auth=off", ledger.MAX_GRANT)
         await self._executor.start()
         self._sender.start()
+        chore = every(self._settings.retention_seconds, "retention", self._retention.run)
+        self._chores.add(asyncio.create_task(chore))
 
     async def stop(self) -> None:
         """Leave what runs to the next start, or to another replica, and close everything."""
         await self._sender.stop()
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
         await self._executor.stop()
         await self._hub.stop()
         await self._stages.close()
@@ -137,13 +145,14 @@ class Studio:
         body = upload.digest(options.model_dump_json().encode())
         if made := await self._made_before(account, "init", key, body):
             return await self.session(account, made)
-        work = Work(account, uuid.uuid4().hex, _ignore)
+        session_id = str(uuid.uuid4())
+        work = Work(account, session_id, uuid.uuid4().hex, _ignore)
         async with self._detections:
             started = time.monotonic()
             result = (await self._stages.detect(work, await upload.read(), options.max_objects)).result
         now = datetime.now(UTC)
         session = Session(
-            session_id=str(uuid.uuid4()),
+            session_id=session_id,
             account_id=account,
             photo=StoredBlob(result.photo.sha256, result.photo.size, result.photo.media_type),
             photo_width=result.width,
@@ -154,7 +163,6 @@ class Studio:
             expires_at=now + timedelta(hours=self._settings.session_hours),
         )
         async with self._database.writing() as connection:
-            session_id = session.session_id
             mine = not key or await self._store.claim_key(connection, account, "init", key, body, session_id)
             if mine:
                 await self._store.add_session(connection, session)
@@ -174,6 +182,22 @@ class Studio:
         if session.expires_at <= datetime.now(UTC):
             raise FailedPrecondition("session_id: the session has expired; upload again", reason="SESSION_EXPIRED")
         return session
+
+    async def delete_session(self, account: str, session_id: str) -> None:
+        """Forget a session and its jobs, and remove all their bytes that nothing else needs.
+
+        Its open jobs are cancelled, and so refunded, before; the ledger stays.
+
+        Raises:
+            NotFound: not in this account.
+        """
+        while True:
+            try:
+                await self._retention.forget(account, session_id)
+                return
+            except SessionBusy as busy:
+                for job_id in busy.job_ids:
+                    await self.cancel(account, job_id)
 
     async def create_job(self, account: str, options: JobOptions, picture: bytes = b"", key: str = "") -> Job:
         """Accept a job: its row, the hold on its price and its place in the queue, together or not at all.
@@ -200,12 +224,14 @@ class Studio:
             last = len(session.objects) - 1
             raise InvalidArgument.of("object_index", f"0 to {last} in this session, not {options.object_index}")
         await self._require_room(account)
-        if isinstance(options.background, PictureBackground):
-            await asyncio.to_thread(self._blobs.put, account, picture)
         job = Job(str(uuid.uuid4()), account, options, created_at=datetime.now(UTC), price=ledger.JOB_PRICE)
+        if isinstance(options.background, PictureBackground):
+            await self._store.pin(account, job.job_id, [options.background.sha256])
+            await self._blobs.run(self._blobs.put, account, picture)
         async with self._database.writing() as connection:
             mine = not key or await self._store.claim_key(connection, account, "transform", key, body, job.job_id)
             if mine:
+                await self._store.hold_session(connection, session.session_id)
                 number = await self._store.add_job(connection, job)
                 await ledger.hold(connection, account, job.job_id)
                 await self._executor.enqueue(connection, Run(account, job.job_id, job.job_id, 1, number))
@@ -256,7 +282,7 @@ class Studio:
         """One artifact of a job that succeeded, and its bytes.
 
         Raises:
-            FailedPrecondition: reason ``JOB_NOT_SUCCEEDED``.
+            FailedPrecondition: reason ``JOB_NOT_SUCCEEDED`` or ``ARTIFACT_EXPIRED``.
             NotFound: reason ``ARTIFACT_NOT_ASKED_FOR``: the film with alpha of a job with another background.
         """
         job = await self.job(account, job_id)
@@ -264,13 +290,16 @@ class Studio:
             raise FailedPrecondition(f"the job is {job.status}; it has no artifacts", reason="JOB_NOT_SUCCEEDED")
         if kind not in job.artifacts:
             raise NotFound("kind: only a job with a transparent background has it", reason="ARTIFACT_NOT_ASKED_FOR")
+        if job.ended_at is None or job.ended_at + timedelta(days=self._settings.artifact_days) <= datetime.now(UTC):
+            message = f"the artifacts were kept for {self._settings.artifact_days:g} days; make them again"
+            raise FailedPrecondition(message, reason="ARTIFACT_EXPIRED")
         stored = job.artifacts[kind]
-        return stored, await asyncio.to_thread(self._blobs.open, account, stored.sha256)
+        return stored, await self._blobs.run(self._blobs.open, account, stored.sha256)
 
     async def photo(self, account: str, session_id: str) -> tuple[StoredBlob, BinaryIO]:
         """The session's normalised photo, and its bytes."""
         photo = (await self.session(account, session_id)).photo
-        return photo, await asyncio.to_thread(self._blobs.open, account, photo.sha256)
+        return photo, await self._blobs.run(self._blobs.open, account, photo.sha256)
 
     async def credits(self, account: str, limit: int = 100) -> tuple[ledger.Balance, list[ledger.Entry]]:
         """What the account has, and its latest transactions."""

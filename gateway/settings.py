@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     database_url: str = ""
     """``postgresql://user:password@host/name``; empty means SQLite in ``home``."""
 
+    blobs_url: str = Field(default="", pattern=r"^(s3://[^/?#@]+(/[^?#]*)?)?$")
+    """``s3://bucket/prefix``, its endpoint, region and credentials from ``AWS_*``; empty means a folder in ``home``."""
+
     migrate: bool = True
     """Whether to bring an older database's tables up to date at the start; where not, see `lensora db`."""
 
@@ -78,6 +81,9 @@ class Settings(BaseSettings):
     connect_seconds: float = Field(default=30.0, gt=0)
     """How long to wait for a service that is not there, before a stage is given up."""
 
+    url_seconds: float = Field(default=1800.0, gt=0)
+    """How long a service can use a signed address of a blob: longer than any deadline below."""
+
     init_seconds: float = Field(default=20.0, gt=0)
     """Deadline of detection."""
 
@@ -118,7 +124,19 @@ class Settings(BaseSettings):
     """Pause before the second attempt; it doubles with each."""
 
     session_hours: float = Field(default=24.0, gt=0)
-    """How long a session can be used."""
+    """How long a session can be used, and its photo and the kept results of its stages are there."""
+
+    artifact_days: float = Field(default=7.0, gt=0)
+    """How long a job's artifacts are there, from its end."""
+
+    record_days: float = Field(default=30.0, gt=0)
+    """How long sessions and jobs can still be told apart from such as never were, after their bytes are gone."""
+
+    cache_bytes: int = Field(default=20 * 10**9, ge=0)
+    """Stage results that are kept for later, with their blobs; beyond that, those least recently used go."""
+
+    retention_seconds: float = Field(default=300.0, gt=0)
+    """How often to remove what has expired."""
 
     webhook_seconds: float = Field(default=20.0, gt=0)
     """How long the receiver of a webhook may take to answer."""

@@ -7,7 +7,9 @@ import contextlib
 import hashlib
 import math
 import random
+import re
 import time
+import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -17,10 +19,11 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 
+from gateway.blobs import BlobStore
 from gateway.settings import Settings
 from gateway.store import Store
 from lensora.background.v1 import background_pb2, background_pb2_grpc
-from lensora.core.blobs import FolderStore, sha256_hex
+from lensora.core.blobs import sha256_hex
 from lensora.core.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
 from lensora.detect.v1 import detect_pb2, detect_pb2_grpc
 from lensora.mesh3d.v1 import mesh3d_pb2, mesh3d_pb2_grpc
@@ -43,6 +46,8 @@ _FINGERPRINT_SECONDS = 30.0
 
 _OPTIONAL_TARGETS = {"alpha_video_target"}
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[Result]):
@@ -58,6 +63,7 @@ class Work:
     """On whose behalf a stage runs, and whom it tells."""
 
     account: str
+    session_id: str
     request_id: str
     progress: Progress
 
@@ -94,28 +100,29 @@ class Stages:
 
     settings: Settings
     store: Store
-    blobs: FolderStore
+    blobs: BlobStore
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
     _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)
     _asked: dict[str, float] = field(default_factory=dict)
     """When each service was last asked for its fingerprint; monotonic seconds."""
+    _tidying: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def detect(self, work: Work, image: bytes, max_objects: int) -> Outcome[detect_pb2.DetectObjectsResult]:
         """The normalised photo and the proposals in it. The upload itself is not kept."""
-        target = self.blobs.new_target()
-        staging = asyncio.create_task(asyncio.to_thread(self.blobs.stage, target, image))
-        request = detect_pb2.DetectObjectsRequest(
-            image=blob_pb2.Blob(url=target, sha256=hashlib.sha256(image).hexdigest(), size=len(image)),
-            max_objects=max_objects,
-        )
+        targets: list[str] = []
+
+        def stage() -> blob_pb2.Blob:
+            targets.append(self.blobs.new_target())
+            return blob_pb2.Blob(url=self.blobs.stage(targets[0], image), sha256=sha256_hex(image), size=len(image))
+
         stub: Any = detect_pb2_grpc.DetectServiceStub(self._channel("detect"))
+        staging = asyncio.create_task(self.blobs.run(stage))
         try:
-            await asyncio.shield(staging)
+            request = detect_pb2.DetectObjectsRequest(image=await asyncio.shield(staging), max_objects=max_objects)
             return await self._run(work, "detect", stub.DetectObjects, request, self.settings.init_seconds)
         finally:
-            await asyncio.wait([staging])  # a thread cannot be stopped, and must not write after the discard
-            self.blobs.discard(target)
+            await self._tidy(staging, targets)
 
     async def segment(self, work: Work, request: segment_pb2.SegmentRequest) -> Outcome[segment_pb2.SegmentResult]:
         """The cut-out."""
@@ -150,7 +157,8 @@ class Stages:
         return await self._run(work, "render", stub.Render, request)
 
     async def close(self) -> None:
-        """Close all channels."""
+        """Close all channels, and finish tidying."""
+        await asyncio.gather(*self._tidying, return_exceptions=True)
         for channel in self._channels.values():
             await channel.close()
 
@@ -183,27 +191,35 @@ class Stages:
     async def _find_or_make(self, work: Work, stage: _Stage) -> Outcome[Any]:
         digest = stage.digest(await self._fingerprint(stage.service))
         async with self._turns.setdefault((work.account, digest), asyncio.Lock()):  # who asks for the same waits for it
-            kept = await self.store.stage_result(work.account, digest)
+            kept = await self.store.stage_result(work.account, digest, work.session_id)
             if kept is not None:
                 result = stage.result_type.FromString(kept)
-                if await asyncio.to_thread(self._all_there, work.account, result):
+                if await self.blobs.run(self._all_there, work.account, result):
                     return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
             await self._connect(stage.service)
-            result = await self._make(work, stage)
+            pin = uuid.uuid4().hex
+            result = await self._make(work, stage, pin)
             fingerprint = self._fingerprints[stage.service] = result.engine.fingerprint
-            digest = stage.digest(fingerprint)
-            await self.store.keep_stage_result(work.account, digest, fingerprint, result.SerializeToString())
+            blobs = {blob.sha256: blob.size for blob in _find(result, blob_pb2.Blob)}
+            await self.store.keep_stage_result(
+                work.account,
+                stage.digest(fingerprint),
+                fingerprint,
+                result.SerializeToString(),
+                blobs,
+                work.session_id,
+                pin,
+            )
             return Outcome(result, reused=False, fingerprint=fingerprint)
 
-    async def _make(self, work: Work, stage: _Stage) -> Any:
+    async def _make(self, work: Work, stage: _Stage, pin: str) -> Any:
         call = type(stage.request)()
         call.CopyFrom(stage.request)
-        targets = self._aim(call)
-        for blob in _find(call, blob_pb2.Blob):
-            if blob.WhichOneof("source") is None:
-                blob.url = self.blobs.url(work.account, blob.sha256)
+        targets: list[str] = []
+        aiming = asyncio.create_task(self.blobs.run(self._aim, work.account, call, targets))
         result: Any = None
         try:
+            await asyncio.shield(aiming)
             async with contextlib.aclosing(self._responses(work, stage, call)) as responses:
                 async for response in responses:
                     if response.WhichOneof("event") == "progress":
@@ -212,11 +228,24 @@ class Stages:
                         result = response.result
             if result is None:
                 raise Internal(f"{stage.service} ended without a result", reason="STAGE_PROTOCOL")
-            await asyncio.to_thread(self._publish, work.account, result, targets)
+            await self.store.pin(work.account, pin, _announced(result, targets))
+            await self.blobs.run(self._publish, work.account, result, targets)
         finally:
-            for target in targets:
-                self.blobs.discard(target)  # not awaited: a task may be cancelled again while it tidies
+            await self._tidy(aiming, targets)
         return result
+
+    async def _tidy(self, aiming: asyncio.Task[Any], targets: list[str]) -> None:
+        """Discard targets once the thread that makes them is done; who waits may be cancelled, and it goes on."""
+
+        async def tidy() -> None:
+            await asyncio.wait([aiming])
+            for target in targets:
+                await self.blobs.run(self.blobs.discard, target)
+
+        task = asyncio.create_task(tidy())
+        self._tidying.add(task)
+        task.add_done_callback(self._tidying.discard)
+        await asyncio.shield(task)
 
     async def _responses(self, work: Work, stage: _Stage, request: Message) -> AsyncGenerator[Any, None]:
         call = stage.method(request, timeout=stage.seconds, metadata=((REQUEST_ID, work.request_id),))
@@ -255,24 +284,24 @@ class Stages:
             self._channels[service] = open_channel(getattr(self.settings, f"{service}_target"))
         return self._channels[service]
 
-    def _aim(self, request: Any) -> list[str]:
-        """Give every result of the request a URL to write to; an optional one only where the request asks for it."""
-        targets = []
+    def _aim(self, account: str, request: Any, targets: list[str]) -> None:
+        """Give every input a URL to read, and every result one to write to, which is added to ``targets``.
+
+        An optional result has one only where the request asks for it.
+        """
+        for blob in _find(request, blob_pb2.Blob):
+            if blob.WhichOneof("source") is None:
+                blob.url = self.blobs.url(account, blob.sha256)
         for descriptor in request.DESCRIPTOR.fields:
             if descriptor.message_type is not blob_pb2.BlobTarget.DESCRIPTOR:
                 continue
             if descriptor.name not in _OPTIONAL_TARGETS or request.HasField(descriptor.name):
-                target = self.blobs.new_target()
-                getattr(request, descriptor.name).url = target
-                targets.append(target)
-        return targets
+                targets.append(self.blobs.new_target())
+                getattr(request, descriptor.name).url = targets[-1]
 
     def _publish(self, account: str, result: Message, targets: list[str]) -> None:
         """Take the result's bytes into the account; afterwards its blobs are bare references."""
-        blobs = list(_find(result, blob_pb2.Blob))
-        if len(blobs) < len(targets) or not _sound(result):
-            raise Internal("a stage's result lacks something, or makes no sense", reason="STAGE_PROTOCOL")
-        for blob in blobs:
+        for blob in _find(result, blob_pb2.Blob):
             if blob.WhichOneof("source") == "inline":
                 if (blob.sha256, blob.size) != (sha256_hex(blob.inline), len(blob.inline)):
                     raise Internal("a stage returned other bytes than it announced", reason="BLOB_DIGEST")
@@ -285,6 +314,16 @@ class Stages:
 
     def _all_there(self, account: str, result: Message) -> bool:
         return all(self.blobs.exists(account, blob.sha256) for blob in _find(result, blob_pb2.Blob))
+
+
+def _announced(result: Message, targets: list[str]) -> list[str]:
+    """Digests of the result's bytes, if it is one that can be believed."""
+    blobs = list(_find(result, blob_pb2.Blob))
+    if len(blobs) < len(targets) or not _sound(result):
+        raise Internal("a stage's result lacks something, or makes no sense", reason="STAGE_PROTOCOL")
+    if not all(_SHA256.fullmatch(blob.sha256) for blob in blobs):
+        raise Internal("a stage announced other than digests", reason="BLOB_DIGEST")
+    return [blob.sha256 for blob in blobs]
 
 
 def _result_type(service: str, request_name: str) -> Any:

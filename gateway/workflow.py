@@ -28,6 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.settings import Settings
 from gateway.store import Run, Store
+from lensora.core.errors import LensoraError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -100,7 +101,7 @@ class Executor:
             ("lease", self._renew, self._settings.lease_seconds / 4),
             ("sweep", self.sweep, self._settings.sweep_seconds),
         ):
-            self._tasks.add(asyncio.create_task(_every(seconds, name, chore)))
+            self._tasks.add(asyncio.create_task(every(seconds, name, chore)))
 
     async def stop(self) -> None:
         """Leave the replicas: what runs here stays open, for this executor's next start or for another replica."""
@@ -206,11 +207,13 @@ class Executor:
         await self._store.renew_lease(self._settings.executor_id, expires_at)
 
 
-async def _every(seconds: float, name: str, chore: Callable[[], Awaitable[None]]) -> None:
-    """Do a chore again and again; a database that is down for a while does not end it."""
+async def every(seconds: float, name: str, chore: Callable[[], Awaitable[None]]) -> None:
+    """Do a chore again and again; a database or a blob store that is down for a while does not end it."""
     while True:
         await asyncio.sleep(seconds)
         try:
             await chore()
         except DBAPIError as error:
             _log.error("chore failed", chore=name, error=type(error.orig).__name__)
+        except LensoraError as error:
+            _log.error("chore failed", chore=name, error=error.message)

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from gateway.store import Database, schema
+from tests import s3
 from tests.postgres import Postgres, running_postgres
 
 KINDS = ("sqlite", "postgres")
@@ -24,6 +25,13 @@ def postgres() -> Iterator[Postgres]:
     """A Postgres server, started for the first test that asks for it."""
     with running_postgres() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Endpoint of a real S3 server; each test uses a prefix of its own."""
+    with s3.running_server(tmp_path_factory.mktemp("s3")) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="session")

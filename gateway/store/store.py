@@ -6,7 +6,7 @@ What must happen together takes a connection, so that its caller can put it into
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -17,9 +17,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.model import Job, JobEvent, JobStatus, Session
-from gateway.store import schema
+from gateway.options import PictureBackground
+from gateway.store import references, schema
 from gateway.store.database import Database
-from gateway.store.tables import executors, idempotency_keys, job_events, jobs, sessions, stage_results
+from gateway.store.tables import (
+    executors,
+    idempotency_keys,
+    job_events,
+    jobs,
+    result_uses,
+    sessions,
+    stage_results,
+)
+from lensora.core.errors import NotFound
 
 Value = TypeVar("Value")
 Call = Literal["init", "transform"]
@@ -66,11 +76,23 @@ class Store:
             "expires_at": session.expires_at,
         }
         await connection.execute(insert(sessions).values(row))
+        holder = references.of_session(session.session_id)
+        await references.refer(connection, session.account_id, holder, [session.photo.sha256])
 
     async def session(self, account: str, session_id: str) -> Session | None:
         """One session of this account."""
         query = select(sessions.c.body).where(sessions.c.session_id == session_id, sessions.c.account_id == account)
         return await self._one(_SESSION, query)
+
+    async def hold_session(self, connection: AsyncConnection, session_id: str) -> None:
+        """Let nobody delete the session to the end of the transaction, which is about to add a job to it.
+
+        Raises:
+            NotFound: reason ``SESSION_NOT_FOUND``: it was deleted meanwhile.
+        """
+        there = select(sessions.c.session_id).where(sessions.c.session_id == session_id).with_for_update(read=True)
+        if (await connection.execute(there)).first() is None:
+            raise NotFound("session_id: no such session", reason="SESSION_NOT_FOUND")
 
     async def add_job(self, connection: AsyncConnection, job: Job) -> int:
         """Store a new job, whose first workflow has its id; returns its number, which grows from job to job."""
@@ -83,7 +105,12 @@ class Store:
             "workflow_id": job.job_id,
             "created_at": job.created_at,
         }
-        return int((await connection.execute(insert(jobs).values(row).returning(jobs.c.number))).scalar_one())
+        number = (await connection.execute(insert(jobs).values(row).returning(jobs.c.number))).scalar_one()
+        if isinstance(job.options.background, PictureBackground):
+            picture = [job.options.background.sha256]
+            await references.refer(connection, job.account_id, references.of_job(job.job_id), picture)
+            await references.release(connection, job.account_id, references.a_pin(job.job_id))
+        return int(number)
 
     async def job(self, account: str, job_id: str) -> Job | None:
         """One job of this account."""
@@ -176,10 +203,12 @@ class Store:
             "account_id": job.account_id,
             "body": _EVENT.dump_json(happened).decode(),
         }
+        artifacts = [stored.sha256 for stored in job.artifacts.values()]
         async with self.database.writing() as connection:
             if (await connection.execute(change)).first() is None:
                 return False
             await connection.execute(insert(job_events).values(row))
+            await references.refer(connection, job.account_id, references.of_job(job.job_id), artifacts)
             if settle is not None:
                 await settle(connection)
         return True
@@ -233,26 +262,63 @@ class Store:
         claim = self._insert(idempotency_keys).values(row).on_conflict_do_nothing()
         return (await connection.execute(claim.returning(idempotency_keys.c.key))).first() is not None
 
-    async def stage_result(self, account: str, digest: str) -> bytes | None:
-        """An earlier result of the same stage on the same inputs."""
+    async def pin(self, account: str, token: str, digests: Sequence[str]) -> None:
+        """Let nobody remove these blobs, which are about to be written and then referred to."""
+        async with self.database.writing() as connection:
+            await references.lock(connection, account)
+            await references.refer(connection, account, references.a_pin(token), digests)
+
+    async def stage_result(self, account: str, digest: str, session_id: str) -> bytes | None:
+        """An earlier result of the same stage on the same inputs, which this session uses from now on, too."""
         mine = (stage_results.c.account_id == account, stage_results.c.digest == digest)
         async with self.database.reading() as connection:
-            kept: bytes | None = (
-                await connection.execute(select(stage_results.c.result).where(*mine))
-            ).scalar_one_or_none()
-        if kept is not None:
-            async with self.database.writing() as connection:
-                await connection.execute(update(stage_results).where(*mine).values(used_at=datetime.now(UTC)))
-        return kept
-
-    async def keep_stage_result(self, account: str, digest: str, fingerprint: str, result: bytes) -> None:
-        """Keep a result for later, in place of any there is."""
-        now = datetime.now(UTC)
-        row = {"account_id": account, "digest": digest, "fingerprint": fingerprint, "result": result}
-        keep = self._insert(stage_results).values(row | {"created_at": now, "used_at": now})
-        changes = {"fingerprint": fingerprint, "result": result, "used_at": now}
+            if (await connection.execute(select(stage_results.c.digest).where(*mine))).first() is None:
+                return None
         async with self.database.writing() as connection:
-            await connection.execute(keep.on_conflict_do_update(index_elements=["account_id", "digest"], set_=changes))
+            use = update(stage_results).where(*mine).values(used_at=datetime.now(UTC))
+            kept = (await connection.execute(use.returning(stage_results.c.result))).scalar_one_or_none()
+            if kept is None:
+                return None  # it was evicted between the two
+            await self._use(connection, account, digest, session_id)
+            return bytes(kept)
+
+    async def keep_stage_result(
+        self,
+        account: str,
+        digest: str,
+        fingerprint: str,
+        result: bytes,
+        blobs: Mapping[str, int],
+        session_id: str,
+        pin: str,
+    ) -> None:
+        """Keep a result for later, in place of any there is.
+
+        Args:
+            account: whose.
+            digest: of what went into it.
+            fingerprint: what made it.
+            result: its message.
+            blobs: SHA-256 and size of what the message refers to.
+            session_id: the first that uses it.
+            pin: what the blobs were pinned with; taken off.
+        """
+        now = datetime.now(UTC)
+        changes = {"fingerprint": fingerprint, "result": result, "size": len(result) + sum(blobs.values())}
+        row = {"account_id": account, "digest": digest, "created_at": now}
+        keep = self._insert(stage_results).values(row | changes | {"used_at": now})
+        keep = keep.on_conflict_do_update(index_elements=["account_id", "digest"], set_=changes | {"used_at": now})
+        holder = references.of_result(digest)
+        async with self.database.writing() as connection:
+            await connection.execute(keep)
+            await self._use(connection, account, digest, session_id)
+            await references.release(connection, account, holder)
+            await references.refer(connection, account, holder, blobs)
+            await references.release(connection, account, references.a_pin(pin))
+
+    async def _use(self, connection: AsyncConnection, account: str, digest: str, session_id: str) -> None:
+        row = {"account_id": account, "digest": digest, "session_id": session_id, "created_at": datetime.now(UTC)}
+        await connection.execute(self._insert(result_uses).values(row).on_conflict_do_nothing())
 
     async def renew_lease(self, executor_id: str, expires_at: datetime) -> None:
         """Say that a replica lives, at least until then."""

@@ -108,10 +108,34 @@ stage_results = Table(
     Column("digest", String(64), primary_key=True),
     Column("fingerprint", String(255), nullable=False),
     Column("result", LargeBinary, nullable=False),
+    Column("size", BigInteger, nullable=False),
     _when("created_at"),
     _when("used_at"),
     Index("stage_results_by_use", "used_at"),
 )
+"""``size`` counts the bytes of the result's blobs, too."""
+
+result_uses = Table(
+    "result_uses",
+    metadata,
+    _account(primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("session_id", String(36), primary_key=True),
+    _when("created_at"),
+    Index("result_uses_by_session", "session_id"),
+)
+"""Sessions whose work made a kept result or used it; with the last of them it goes."""
+
+blob_references = Table(
+    "blob_references",
+    metadata,
+    _account(primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("holder", String(80), primary_key=True),
+    _when("created_at"),
+    Index("blob_references_by_holder", "holder"),
+)
+"""Who needs a blob; see ``gateway.store.references``."""
 
 idempotency_keys = Table(
     "idempotency_keys",

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import obstore
 import pytest
 from sqlalchemy import event
 
 from gateway import signing
+from gateway.blobs import BlobStore, open_store
 from gateway.edge.grpc import StudioServicer
 from gateway.edge.http import Edge, HttpServer
 from gateway.health import Health
@@ -24,7 +26,7 @@ from gateway.settings import Settings
 from gateway.signing import Signer
 from gateway.stages import Stages
 from gateway.store import Database, Store
-from lensora.core.blobs import FolderStore, file_url
+from lensora.core.blobs import file_url
 from lensora.core.errors import LensoraError
 from lensora.core.outside import Outside
 from lensora.runtime.errors import from_rpc
@@ -43,7 +45,7 @@ class Gateway:
     settings: Settings
     services: Services
     store: Store
-    blobs: FolderStore
+    blobs: BlobStore
     studio: Studio
     address: str
     stub: Any
@@ -145,14 +147,21 @@ class Gateway:
 
     def staged(self) -> list[str]:
         """Files in the staging area."""
-        staging = self.blobs.root / ".staging"
+        if self.blobs.folder is None:
+            return [key for key in keys_of(self.blobs) if key.startswith(".staging/")]
+        staging = self.blobs.folder / ".staging"
         return sorted(file.name for file in staging.iterdir()) if staging.exists() else []
 
 
+def keys_of(blobs: BlobStore) -> list[str]:
+    """All keys in the store, those in the staging area with them."""
+    return sorted(meta["path"] for metas in obstore.list(blobs._store) for meta in metas)
+
+
 @contextlib.asynccontextmanager
-async def running_services(home: Path) -> AsyncIterator[Services]:
-    """Five scripted services that read and write below ``home``."""
-    services = Services(file_url(home) + "/")
+async def running_services(where: Path | str) -> AsyncIterator[Services]:
+    """Five scripted services that read and write below a folder, or a prefix of addresses."""
+    services = Services(where if isinstance(where, str) else file_url(where) + "/")
     await asyncio.gather(*(service.start() for service in services))
     try:
         yield services
@@ -202,13 +211,13 @@ async def _gateway(
     database = Database.of(settings)
     if database.is_sqlite:
         event.listen(database._engine.sync_engine, "connect", _hurry)
-    store, blobs = Store(database), FolderStore(home / "blobs")
+    store, blobs = Store(database), open_store(settings.blobs_url, home / "blobs", settings.url_seconds)
     studio = Studio(settings, store, blobs, Stages(settings, store, blobs), outside)
     signer, now = signing.signer(settings), time.time()
     signer._clock = lambda: now  # else two looks at one job could differ
     listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
     studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
-    health = Health(settings, database)
+    health = Health(settings, database, blobs)
     http = HttpServer(Edge(settings, studio, signer, health))
     await studio.start()
     await listener.server.start()

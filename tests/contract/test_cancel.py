@@ -31,7 +31,7 @@ async def test_a_cancel_reaches_the_services(gateway: Gateway, services: Service
     ended = await gateway.finished(job.job_id)
     assert ended.status == CANCELLED
     assert {record.state for record in ended.steps} <= {studio_pb2.STEP_STATE_DONE, studio_pb2.STEP_STATE_CANCELLED}
-    assert gateway.staged() == []
+    await gateway.settled(gateway.staged)
 
 
 async def test_a_cancel_reaches_a_service_that_floods_with_progress(gateway: Gateway, services: Services) -> None:

@@ -163,7 +163,7 @@ async def test_a_kept_result_whose_bytes_are_gone_is_made_again(
 ) -> None:
     first = await gateway.make()
     sha256 = next(artifact.sha256 for artifact in first.artifacts if artifact.kind == kind)
-    (gateway.blobs.root / "local" / sha256[:2] / sha256).unlink()
+    gateway.blobs.remove("local", [sha256])
     forget(services)
     again = await gateway.make()
     assert set(services.counts()) == ran

@@ -86,6 +86,18 @@ async def cancel(request: Request, edge: TheEdge, caller: Caller, job_id: str) -
     return _json(views.result(edge, edge.base(request), await edge.studio.cancel(caller, job_id)))
 
 
+@studio.delete(
+    "/sessions/{session_id}",
+    status_code=204,
+    response_class=Response,
+    responses=problems_of(401, 404, 422, 429, 503),
+)
+async def delete_session(edge: TheEdge, caller: Caller, session_id: str) -> Response:
+    """Forget a session, its jobs and all their files; open jobs are cancelled and refunded before."""
+    await edge.studio.delete_session(caller, session_id)
+    return Response(status_code=204)
+
+
 @studio.get(
     "/jobs/{job_id}/events",
     response_class=Response,

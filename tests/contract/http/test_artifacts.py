@@ -145,7 +145,8 @@ async def test_an_events_signature_opens_no_file(caller: Caller) -> None:
 
 async def test_bytes_that_are_gone_are_told(gateway: Gateway, caller: Caller, film: tuple[str, bytes]) -> None:
     tag = (await caller.client.head(film[0])).headers["etag"].strip('"')
-    (gateway.blobs.root / "local" / tag[:2] / tag).unlink()
+    assert gateway.blobs.folder is not None
+    (gateway.blobs.folder / "local" / tag[:2] / tag).unlink()
     refused(await caller.client.get(film[0]), 404, "BLOB_GONE")
 
 

@@ -90,6 +90,11 @@ async def add(store: Store, *values: Job | Session) -> None:
                 await store.add_session(connection, value)
 
 
+async def keep(store: Store, account: str, result: bytes) -> None:
+    """Keep a stage's result that refers to one blob."""
+    await store.keep_stage_result(account, "d" * 64, "f", result, {BLOB.sha256: BLOB.size}, "session", "a pin")
+
+
 def event(seq: int, status: JobStatus = JobStatus.RUNNING) -> JobEvent:
     return JobEvent(seq, WHEN, Step.GENERATING_3D, StepState.RUNNING, 1 / 3, status, 0.1 + 0.2)
 
@@ -135,9 +140,9 @@ async def test_accounts_see_their_own_only(store: Store) -> None:
     assert [job for _, job in await store.list_jobs("other", 10, None)] == [theirs]
     await store.record(theirs, replace(event(1), status=JobStatus.RUNNING), 0)
     assert list(await store.events("local", "theirs", 0)) == []
-    await store.keep_stage_result("other", "d" * 64, "f", b"result")
-    assert await store.stage_result("local", "d" * 64) is None
-    assert await store.stage_result("other", "d" * 64) == b"result"
+    await keep(store, "other", b"result")
+    assert await store.stage_result("local", "d" * 64, "session") is None
+    assert await store.stage_result("other", "d" * 64, "session") == b"result"
 
 
 @pytest.mark.parametrize("status", [JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED])
@@ -164,9 +169,9 @@ async def test_numbers_are_given_once_even_at_the_same_time(store: Store) -> Non
 
 
 async def test_a_result_is_kept_in_place_of_the_one_before(store: Store) -> None:
-    await asyncio.gather(*(store.keep_stage_result("local", "d" * 64, "f", bytes([n])) for n in range(8)))
-    await store.keep_stage_result("local", "d" * 64, "f", b"\x00last")
-    assert await store.stage_result("local", "d" * 64) == b"\x00last"
+    await asyncio.gather(*(keep(store, "local", bytes([n])) for n in range(8)))
+    await keep(store, "local", b"\x00last")
+    assert await store.stage_result("local", "d" * 64, "session") == b"\x00last"
 
 
 async def test_events_come_in_order_from_any_number(store: Store) -> None:
