@@ -21,6 +21,7 @@ from tests.contract.http.caller import Caller, calling, good, refused
 from tests.contract.scripted import PATIENCE
 
 OPERATIONS = {
+    ("delete", "/v1/studio/sessions/{session_id}"),
     ("post", "/v1/studio/init"),
     ("post", "/v1/studio/transform"),
     ("get", "/v1/studio/result/{job_id}"),
@@ -38,7 +39,9 @@ async def test_a_gateway_whose_parts_are_well_is_ready(caller: Caller) -> None:
     assert good(await caller.client.get("/healthz"), 200) == {"status": "ok"}
     ready = good(await caller.client.get("/readyz"), 200)
     assert ready["status"] == "ready"
-    assert ready["checks"] == dict.fromkeys(("database", "detect", "segment", "background", "mesh3d", "render"), True)
+    assert ready["checks"] == dict.fromkeys(
+        ("database", "blobs", "detect", "segment", "background", "mesh3d", "render"), True
+    )
 
 
 async def test_readiness_drops_with_a_service_and_comes_back(tmp_path: Path) -> None:
