@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
@@ -12,6 +14,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from gateway.settings import Settings
+
+Value = TypeVar("Value")
 
 _POOL = {"pool_size": 20, "max_overflow": 20, "pool_pre_ping": True}
 
@@ -42,13 +46,30 @@ class Database:
         """The one that a gateway's settings name; its folder must be there."""
         return cls(settings.database_url) if settings.database_url else cls.file(settings.home / "studio.db")
 
-    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection to read through."""
-        return self._engine.connect()
+        connection = _Steady(self._engine)
+        try:
+            await _whole(connection.start())
+            yield connection
+        finally:
+            if connection.sync_connection is not None:
+                await _whole(connection.close())
 
-    def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    @contextlib.asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that is committed at the end of the block, or rolled back by an exception."""
-        return self._writer.begin()
+        connection = _Steady(self._writer)
+        try:
+            await _whole(connection.start())
+            transaction = connection.begin()
+            await _whole(transaction.start())
+            yield connection
+            await _whole(transaction.commit())
+        finally:
+            if connection.sync_connection is not None:
+                await _whole(connection.close())  # which rolls back what was not committed
 
     def sync_engine(self) -> Engine:
         """A second, blocking engine on the same database, for the workflow engine, which begins as its driver does."""
@@ -60,6 +81,37 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+class _Steady(AsyncConnection):
+    """A connection whose statements are finished though who waits for them is cancelled; the cancel then goes on.
+
+    A driver that is cut off in the middle leaves its connection in a state that nobody knows: SQLite's may keep the
+    lock that all other writers wait for.
+    """
+
+    async def execute(self, *arguments: Any, **keywords: Any) -> Any:
+        """See ``AsyncConnection``."""
+        return await _whole(super().execute(*arguments, **keywords))
+
+    async def run_sync(self, *arguments: Any, **keywords: Any) -> Any:
+        """See ``AsyncConnection``."""
+        return await _whole(super().run_sync(*arguments, **keywords))
+
+
+async def _whole(step: Awaitable[Value]) -> Value:
+    """Await a step to its end, however often the waiting is cancelled meanwhile."""
+    task = asyncio.ensure_future(step)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        task.exception()  # asked for, so that it is not missed; who was cancelled is not told
+        raise cancelled
+    return task.result()
 
 
 def _with_driver(url: URL, sqlite: str) -> URL:

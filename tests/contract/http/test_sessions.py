@@ -12,7 +12,7 @@ async def test_a_deleted_session_takes_its_jobs_and_files_along(
 ) -> None:
     result = await caller.make()
     services["Render"].held()
-    running = await caller.start()
+    running = await caller.start(seed=5)
     await services["Render"].begun(2)
     before = (await caller.client.get("/v1/credits")).json()["available"]
     for session_id in (result["session_id"], (await gateway.studio.job("local", running["job_id"])).options.session_id):
