@@ -103,6 +103,7 @@ def detect(
 @app.command()
 def up(
     listen: Listen = "127.0.0.1:50050",
+    http: Annotated[str, typer.Option(help="HOST:PORT of its HTTP edge; 127.0.0.1:8080 if that is free.")] = "",
     home: Home = Path("~/.local/share/lensora"),
 ) -> None:
     """Run the five services and the gateway until stopped."""
@@ -110,7 +111,7 @@ def up(
 
     console = Console()
     with _typed_errors(console):
-        _run(running.up(home.expanduser().resolve(), listen, console))
+        _run(running.up(home.expanduser().resolve(), listen, http, console))
 
 
 @app.command()

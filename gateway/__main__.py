@@ -7,7 +7,10 @@ import fcntl
 import sys
 from typing import IO
 
+from gateway import signing
 from gateway.edge.grpc import StudioServicer
+from gateway.edge.http import Edge, HttpServer
+from gateway.health import Health
 from gateway.jobs import Studio
 from gateway.settings import Settings
 from gateway.stages import Stages
@@ -35,12 +38,16 @@ async def _serve(settings: Settings) -> None:
     with _lock(settings) if database.is_sqlite else contextlib.nullcontext():
         store, blobs = Store(database), FolderStore(settings.home / "blobs")
         studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
+        signer = signing.signer(settings)
         listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
-        add_StudioServiceServicer_to_server(StudioServicer(studio), listener.server)
+        add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
+        http = HttpServer(Edge(settings, studio, signer, Health(settings, database))) if settings.http_listen else None
         await studio.start()
         await listener.server.start()
+        if http is not None:
+            await http.start()
         try:
-            await listener.serve_until_signal(settings.drain_seconds)
+            await listener.serve_until_signal(settings.drain_seconds, http.stop if http else None)
         finally:
             await studio.stop()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -13,6 +15,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from gateway import accounts, ledger, pipeline
+from gateway.limits import RateLimiter
 from gateway.model import (
     LOCAL_ACCOUNT,
     ArtifactKind,
@@ -30,6 +33,7 @@ from gateway.progress import Hub, Journal, Superseded
 from gateway.settings import Settings
 from gateway.stages import Stages, Work
 from gateway.store import Call, Run, Store
+from gateway.uploads import Upload, receiving
 from gateway.workflow import Executor
 from lensora.core.blobs import FolderStore, sha256_hex
 from lensora.core.errors import (
@@ -42,13 +46,15 @@ from lensora.core.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from lensora.core.imaging import MAX_FILE_BYTES
 from lensora.detect.v1 import detect_pb2
 from lensora.runtime.convert import box_from_proto
 
 _log = structlog.get_logger()
 
 _LOCAL_CREDITS = 10**12
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Ids as they are made here; a database need not be asked for others, nor would all of them take it."""
+
 _LOST = Unavailable("the job was lost with its gateway too many times; start it again", reason="JOB_LOST")
 
 
@@ -64,6 +70,8 @@ class Studio:
         self._hub = Hub(store, settings.poll_seconds)
         self._executor = Executor(settings, store, self._work, self._give_up)
         self._turns = asyncio.Semaphore(settings.running_jobs)
+        self._detections = asyncio.Semaphore(settings.running_inits)
+        self._limiter = RateLimiter(settings.rate_per_second, settings.rate_burst)
 
     async def start(self) -> None:
         """Open the store, and take up what an earlier process left unfinished."""
@@ -82,38 +90,51 @@ class Studio:
         await self._database.close()
 
     async def authenticate(self, key: str) -> str:
-        """The account that calls.
+        """The account that calls; every call counts.
 
         Raises:
             Unauthenticated: keys are required, and this is none.
+            ResourceExhausted: reason ``RATE_LIMITED``.
         """
-        return LOCAL_ACCOUNT if self._settings.auth == "off" else await accounts.authenticate(self._database, key)
+        if self._settings.auth == "off":
+            return LOCAL_ACCOUNT
+        account = await accounts.authenticate(self._database, key)
+        self._limiter.take(account)
+        return account
 
-    async def create_session(
-        self, account: str, options: SessionOptions, chunks: AsyncIterator[bytes], key: str = ""
-    ) -> Session:
-        """Read an upload within bounds, detect what is in it, and charge for that.
+    @contextlib.asynccontextmanager
+    async def upload(self, account: str, key: str = "") -> AsyncIterator[Upload]:
+        """Where a photo's bytes go, for ``create_session``.
 
         Args:
-            account: whose session.
-            options: what to look for.
-            chunks: the photo's bytes as they come.
+            account: whose session it is to be.
             key: idempotency key, or empty.
 
         Raises:
-            InvalidArgument: field ``image``: empty, too large, or no picture that we take.
-            AlreadyExists: the key was used for another photo.
-            FailedPrecondition: reason ``INSUFFICIENT_CREDITS``.
+            FailedPrecondition: reason ``INSUFFICIENT_CREDITS``, before anything is read.
         """
         checked_key(key)
         async with self._database.reading() as connection:
             await ledger.require(connection, account, ledger.INIT_PRICE)
-        image = await _gathered(chunks)
-        body = sha256_hex(image + options.model_dump_json().encode())
+        async with receiving(self._settings, account, key) as upload:
+            yield upload
+
+    async def create_session(self, upload: Upload, options: SessionOptions) -> Session:
+        """Detect what is in a photo that was uploaded, and charge for that.
+
+        Raises:
+            InvalidArgument: field ``image``: no picture that we take.
+            AlreadyExists: the key was used for another photo.
+            FailedPrecondition: reason ``INSUFFICIENT_CREDITS``.
+        """
+        account, key = upload.account, upload.key
+        body = upload.digest(options.model_dump_json().encode())
         if made := await self._made_before(account, "init", key, body):
             return await self.session(account, made)
-        work, started = Work(account, uuid.uuid4().hex, _ignore), time.monotonic()
-        result = (await self._stages.detect(work, image, options.max_objects)).result
+        work = Work(account, uuid.uuid4().hex, _ignore)
+        async with self._detections:
+            started = time.monotonic()
+            result = (await self._stages.detect(work, await upload.read(), options.max_objects)).result
         now = datetime.now(UTC)
         session = Session(
             session_id=str(uuid.uuid4()),
@@ -132,7 +153,7 @@ class Studio:
             if mine:
                 await self._store.add_session(connection, session)
                 await ledger.charge_init(connection, account, session_id)
-        return session if mine else await self.create_session(account, options, _once(image), key)
+        return session if mine else await self.create_session(upload, options)
 
     async def session(self, account: str, session_id: str) -> Session:
         """A session that can be used.
@@ -141,7 +162,7 @@ class Studio:
             NotFound: not in this account.
             FailedPrecondition: reason ``SESSION_EXPIRED``.
         """
-        session = await self._store.session(account, session_id)
+        session = await self._store.session(account, session_id) if _ID.fullmatch(session_id) else None
         if session is None:
             raise NotFound("session_id: no such session", reason="SESSION_NOT_FOUND")
         if session.expires_at <= datetime.now(UTC):
@@ -190,7 +211,7 @@ class Studio:
         Raises:
             NotFound: not in this account.
         """
-        job = await self._store.job(account, job_id)
+        job = await self._store.job(account, job_id) if _ID.fullmatch(job_id) else None
         if job is None:
             raise NotFound("job_id: no such job", reason="JOB_NOT_FOUND")
         return job
@@ -199,8 +220,9 @@ class Studio:
         """The job's events after number ``after``, up to and with the terminal one; none where that was seen."""
         if after < 0:
             raise InvalidArgument.of("after_seq", f"0 or more, not {after}")
+        await self.job(account, job_id)
         after = min(after, await self._store.last_seq(job_id))  # else who asks for too much waits for ever
-        job = await self.job(account, job_id)
+        job = await self.job(account, job_id)  # once more: it may have ended in between
         if job.status.terminal and after >= await self._store.last_seq(job_id):
             return
         async for event in self._hub.follow(account, job_id, after):
@@ -238,6 +260,11 @@ class Studio:
             raise NotFound("kind: only a job with a transparent background has it", reason="ARTIFACT_NOT_ASKED_FOR")
         stored = job.artifacts[kind]
         return stored, await asyncio.to_thread(self._blobs.open, account, stored.sha256)
+
+    async def photo(self, account: str, session_id: str) -> tuple[StoredBlob, BinaryIO]:
+        """The session's normalised photo, and its bytes."""
+        photo = (await self.session(account, session_id)).photo
+        return photo, await asyncio.to_thread(self._blobs.open, account, photo.sha256)
 
     async def credits(self, account: str, limit: int = 100) -> tuple[ledger.Balance, list[ledger.Entry]]:
         """What the account has, and its latest transactions."""
@@ -313,22 +340,6 @@ class Studio:
 
 async def _fail(journal: Journal, step: Step, error: LensoraError) -> None:
     await journal.end(JobStatus.FAILED, error=JobError(step, error.reason, error.message))
-
-
-async def _gathered(chunks: AsyncIterator[bytes]) -> bytes:
-    """The whole upload, refused as soon as it is too long."""
-    image = bytearray()
-    async for chunk in chunks:
-        if len(image) + len(chunk) > MAX_FILE_BYTES:
-            raise InvalidArgument.of("image", f"at most {MAX_FILE_BYTES:,} bytes", reason="IMAGE_TOO_LARGE")
-        image += chunk
-    if not image:
-        raise InvalidArgument.of("image", "required: at least one byte", reason="IMAGE_EMPTY")
-    return bytes(image)
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
 
 
 def _age(job: Job) -> float:

@@ -111,7 +111,7 @@ def checked_key(key: str) -> None:
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def validated(model: type[Model], **values: Any) -> Model:
+def validated(model: type[Model], /, **values: Any) -> Model:
     """Build ``model``.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -17,6 +17,16 @@ class Settings(BaseSettings):
     listen: str = "127.0.0.1:50050"
     """``host:port`` to serve gRPC on."""
 
+    http_listen: str = ""
+    """``host:port`` to serve HTTP on; empty means not to."""
+
+    public_url: str = ""
+    """``https://host`` that callers reach the HTTP edge by; empty means whatever name they called it by.
+    Callers of gRPC get addresses with it, or with ``http_listen``."""
+
+    cors_origins: str = ""
+    """Origins whose web pages may call, separated by commas; ``*`` is any."""
+
     home: Path = Path.home() / ".local/share/lensora"
     """Folder of the database and the blobs, where these are not elsewhere."""
 
@@ -25,6 +35,18 @@ class Settings(BaseSettings):
 
     auth: Literal["off", "keys"] = "off"
     """``off``: every call is the account ``local``'s, which has credits without end. ``keys``: see `lensora keys`."""
+
+    rate_per_second: float = Field(default=20.0, ge=0)
+    """Calls a second that one account may make for ever, of each replica; 0, or ``auth`` off, is no limit."""
+
+    rate_burst: int = Field(default=200, ge=1)
+    """Calls that it may make at once after a rest."""
+
+    signing_secret: SecretStr = SecretStr("")
+    """Signs addresses of artifacts and events, the same in all replicas; empty: one is made, and kept in ``home``."""
+
+    artifact_url_hours: float = Field(default=24.0, gt=0)
+    """How long the address of an artifact works."""
 
     executor_id: str = "local"
     """Name of this replica, the same after every restart and its own among all: in a cluster the pod's name."""
@@ -55,6 +77,18 @@ class Settings(BaseSettings):
 
     init_seconds: float = Field(default=20.0, gt=0)
     """Deadline of detection."""
+
+    running_inits: int = Field(default=4, ge=1)
+    """Photos that are held in memory and detected at the same time; more wait on disk."""
+
+    upload_idle_seconds: float = Field(default=10.0, gt=0)
+    """An upload of which nothing comes for so long is ended."""
+
+    upload_seconds: float = Field(default=120.0, gt=0)
+    """A whole upload that takes longer is ended."""
+
+    stall_seconds: float = Field(default=30.0, gt=0)
+    """A caller over HTTP that takes nothing of its answer for so long is dropped; it can resume."""
 
     stage_seconds: float = Field(default=300.0, gt=0)
     """Deadline of any one stage of a job."""

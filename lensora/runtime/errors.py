@@ -33,6 +33,19 @@ _TABLE: tuple[tuple[type[LensoraError], grpc.StatusCode, int], ...] = (
     (errors.Unimplemented, grpc.StatusCode.UNIMPLEMENTED, 501),
     (errors.Internal, grpc.StatusCode.INTERNAL, 500),
 )
+_HTTP_BY_REASON = {
+    "INSUFFICIENT_CREDITS": 402,
+    "UPLOAD_TIMED_OUT": 408,
+    "SESSION_EXPIRED": 410,
+    "LINK_EXPIRED": 410,
+    "IMAGE_TOO_LARGE": 413,
+    "BODY_TOO_LARGE": 413,
+    "IMAGE_WRONG_TYPE": 415,
+    "BODY_WRONG_TYPE": 415,
+    "BLOB_WRITE": 503,
+}
+"""HTTP tells some cases apart that gRPC has one code for."""
+
 _BY_STATUS = {status: kind for kind, status, _ in _TABLE}
 
 
@@ -42,8 +55,28 @@ def grpc_code(error: LensoraError) -> grpc.StatusCode:
 
 
 def http_status(error: LensoraError) -> int:
-    """The HTTP status of an error."""
+    """The HTTP status of an error: by its reason, else by its kind."""
+    if error.reason in _HTTP_BY_REASON:
+        return _HTTP_BY_REASON[error.reason]
     return next((http for kind, _, http in _TABLE if isinstance(error, kind)), 500)
+
+
+def told_message(error: LensoraError) -> str:
+    """The error's sentence, in the length that is sent."""
+    return _sendable(error.message, _MESSAGE)
+
+
+def told_violations(error: LensoraError) -> list[FieldViolation]:
+    """The first of the error's broken rules, in the length that is sent."""
+    return [
+        FieldViolation(_sendable(item.field, _DESCRIPTION), _sendable(item.description, _DESCRIPTION))
+        for item in error.violations[:_VIOLATIONS]
+    ]
+
+
+def _sendable(text: str, length: int) -> str:
+    """Cut, and without lone surrogates, which JSON can smuggle in and no encoder lets out."""
+    return text[:length].encode("utf-8", "backslashreplace").decode()
 
 
 def to_status(error: LensoraError) -> grpc.Status:
@@ -53,10 +86,8 @@ def to_status(error: LensoraError) -> grpc.Status:
     ]
     if error.violations:
         violations = [
-            error_details_pb2.BadRequest.FieldViolation(
-                field=item.field[:_DESCRIPTION], description=item.description[:_DESCRIPTION]
-            )
-            for item in error.violations[:_VIOLATIONS]
+            error_details_pb2.BadRequest.FieldViolation(field=item.field, description=item.description)
+            for item in told_violations(error)
         ]
         details.append(error_details_pb2.BadRequest(field_violations=violations))
     if error.retry_after_s is not None:
@@ -69,7 +100,7 @@ def to_status(error: LensoraError) -> grpc.Status:
         holder.Pack(detail)
         packed.append(holder)
     code = code_pb2.Code.Value(grpc_code(error).name)
-    return rpc_status.to_status(status_pb2.Status(code=code, message=error.message[:_MESSAGE], details=packed))
+    return rpc_status.to_status(status_pb2.Status(code=code, message=told_message(error), details=packed))
 
 
 def from_rpc(error: grpc.RpcError) -> LensoraError:

@@ -24,6 +24,11 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = structlog.get_logger()
 
 
+def request_id(given: str) -> str:
+    """The caller's own id of a request, where it is a plain one; else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
 class Border(grpc.aio.ServerInterceptor):
     """Wraps every method of every servicer, and knows how many calls are running."""
 
@@ -98,8 +103,7 @@ class _Call:
         self._border.enter()
         metadata = dict(self._context.invocation_metadata() or ())
         given = str(metadata.get(REQUEST_ID, ""))
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        structlog.contextvars.bind_contextvars(request_id=request_id, method=self._method)
+        structlog.contextvars.bind_contextvars(request_id=request_id(given), method=self._method)
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self._border.leave()

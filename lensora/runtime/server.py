@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +82,15 @@ class Listener:
         for name in ("", *self._names):
             await self.health.set(name, status)
 
-    async def serve_until_signal(self, drain_seconds: float) -> None:
-        """Serve until SIGTERM or SIGINT, then drain: NOT_SERVING, let calls finish, stop."""
+    async def serve_until_signal(
+        self, drain_seconds: float, also_drain: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Serve until SIGTERM or SIGINT, then drain: NOT_SERVING, let calls finish, stop.
+
+        Args:
+            drain_seconds: how long calls may take to finish.
+            also_drain: awaited meanwhile; for what the process serves beside gRPC.
+        """
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -93,7 +100,10 @@ class Listener:
         await stop.wait()
         _log.info("draining", seconds=drain_seconds)
         await self.set_serving(serving=False)
+        beside = asyncio.ensure_future(also_drain()) if also_drain else None
         drained = await self._border.wait_idle(drain_seconds)
+        if beside is not None:
+            await beside
         await self.server.stop(0)  # what is left are health watchers, which never end by themselves
         _log.info("stopped", drained=drained)
 

@@ -13,10 +13,14 @@ import grpc
 import pytest
 from sqlalchemy import event
 
+from gateway import signing
 from gateway.edge.grpc import StudioServicer
+from gateway.edge.http import Edge, HttpServer
+from gateway.health import Health
 from gateway.jobs import Studio
 from gateway.model import Job, Session
 from gateway.settings import Settings
+from gateway.signing import Signer
 from gateway.stages import Stages
 from gateway.store import Database, Store
 from lensora.core.blobs import FolderStore, file_url
@@ -41,6 +45,9 @@ class Gateway:
     studio: Studio
     address: str
     stub: Any
+    http: str
+    """``http://host:port`` of the HTTP edge."""
+    signer: Signer
     photo: bytes = b"a photo"
     """What is uploaded where a test does not say."""
 
@@ -183,20 +190,26 @@ async def running_gateway(home: Path, services: Services, **changes: Any) -> Asy
 @contextlib.asynccontextmanager
 async def _gateway(home: Path, services: Services, **changes: Any) -> AsyncIterator[Gateway]:
     """A gateway, wired as its composition root does it."""
-    settings = Settings(home=home, listen="127.0.0.1:0", **services.targets | changes)
+    free = {"listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0"}
+    settings = Settings(home=home, **free | services.targets | changes)
     database = Database.file(home / "studio.db")
     event.listen(database._engine.sync_engine, "connect", _hurry)
     store, blobs = Store(database), FolderStore(home / "blobs")
     studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
+    signer = signing.signer(settings)
     listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
-    studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio), listener.server)
+    studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
+    http = HttpServer(Edge(settings, studio, signer, Health(settings, database)))
     await studio.start()
     await listener.server.start()
+    await http.start()
     try:
         async with grpc.aio.insecure_channel(listener.address) as channel:
             stub = studio_pb2_grpc.StudioServiceStub(channel)
-            yield Gateway(settings, services, store, blobs, studio, listener.address, stub)
+            where = f"http://{http.address}"
+            yield Gateway(settings, services, store, blobs, studio, listener.address, stub, where, signer)
     finally:
+        await http.stop()
         await listener.server.stop(0)
         await studio.stop()
 
