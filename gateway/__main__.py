@@ -39,7 +39,7 @@ async def _serve(settings: Settings) -> None:
         store, blobs = Store(database), FolderStore(settings.home / "blobs")
         studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
         signer = signing.signer(settings)
-        listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
+        listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"], public=True)
         add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
         http = HttpServer(Edge(settings, studio, signer, Health(settings, database))) if settings.http_listen else None
         await studio.start()

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import ledger
+from gateway import ledger, metrics
 from gateway.model import WORK_STEPS, Job, JobError, JobEvent, JobStatus, Step, StepRecord, StepState
 from gateway.store import Store
 
@@ -65,6 +65,7 @@ class Hub:
         """The job's events after number ``after``, as they come, up to and with the terminal one."""
         tail = self._tails.setdefault(job_id, _Tail(account))
         tail.watchers += 1
+        metrics.watchers_open.add(1)
         try:
             if self._poller is None:
                 self._poller = asyncio.create_task(self._poll())
@@ -80,6 +81,7 @@ class Hub:
                     await news.wait()
         finally:
             tail.watchers -= 1
+            metrics.watchers_open.add(-1)
             if not tail.watchers and self._tails.get(job_id) is tail:
                 del self._tails[job_id]
 
@@ -211,6 +213,9 @@ class Journal:
             settle = _settlement(job) if job.status.terminal else None
             if not await self._store.record(job, event, self._epoch, settle):
                 raise Superseded(job.job_id)
+            if job.status.terminal:
+                metrics.jobs_ended.add(1, {"status": job.status})
+                metrics.credits_refunded.add(job.refunded)
             self._job, self._seq = job, event.seq
             self._hub.tell(job.job_id, event)
 

@@ -16,6 +16,7 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 
+from gateway import metrics
 from gateway.settings import Settings
 from gateway.store import Store
 from lensora.background.v1 import background_pb2, background_pb2_grpc
@@ -28,6 +29,7 @@ from lensora.runtime.channels import open_channel
 from lensora.runtime.convert import box_from_proto
 from lensora.runtime.errors import from_rpc
 from lensora.runtime.interceptors import REQUEST_ID
+from lensora.runtime.telemetry import outgoing, span
 from lensora.segment.v1 import segment_pb2, segment_pb2_grpc
 from lensora.type.v1 import blob_pb2, engine_pb2, engine_pb2_grpc, geometry_pb2, mesh_pb2
 
@@ -141,6 +143,20 @@ class Stages:
         salt: str = "",
     ) -> Outcome[Any]:
         """Find the stage's result, or make it and keep it; one with a ``salt`` is kept for those who know it."""
+        with span(f"stage {service}.{type(request).__name__.removesuffix('Request')}") as told:
+            begun = time.monotonic()
+            outcome = await self._found_or_made(work, service, method, request, seconds, salt)
+            told.set_attributes({"lensora.reused": outcome.reused, "lensora.fingerprint": outcome.fingerprint})
+        if outcome.reused:
+            metrics.stages_reused.add(1, {"service": service})
+        else:
+            labels = {"service": service, "engine": outcome.result.engine.name}
+            metrics.stage_seconds.record(time.monotonic() - begun, labels)
+        return outcome
+
+    async def _found_or_made(
+        self, work: Work, service: str, method: Any, request: Message, seconds: float | None, salt: str
+    ) -> Outcome[Any]:
         result_type = _result_type(service, type(request).__name__)
         digest = _digest(service, await self._fingerprint(service), request, salt)
         kept = await self.store.stage_result(work.account, digest)
@@ -193,7 +209,7 @@ class Stages:
     async def _responses(
         self, work: Work, service: str, method: Any, request: Message, seconds: float
     ) -> AsyncGenerator[Any, None]:
-        call = method(request, timeout=seconds, metadata=((REQUEST_ID, work.request_id),))
+        call = method(request, timeout=seconds, metadata=tuple({REQUEST_ID: work.request_id, **outgoing()}.items()))
         try:
             async for response in call:
                 yield response

@@ -197,7 +197,7 @@ async def _gateway(home: Path, services: Services, **changes: Any) -> AsyncItera
     store, blobs = Store(database), FolderStore(home / "blobs")
     studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
     signer = signing.signer(settings)
-    listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
+    listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"], public=True)
     studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
     http = HttpServer(Edge(settings, studio, signer, Health(settings, database)))
     await studio.start()
