@@ -8,7 +8,7 @@ STAMP := $(VENV)/.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system photos photos-all demo up test check format protos lock bench sheet clean
+.PHONY: help setup setup-dev system photos photos-all demo up test fuzz check format protos lock bench sheet clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ up: setup ## run the five services and the gateway until stopped
 
 test: setup-dev ## run all the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: setup-dev ## 10,000 hostile cases for every stage; the ordinary tests run the first few
+	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 check: setup-dev ## lint, types, import rules, protos
 	$(BIN)/ruff format --check .

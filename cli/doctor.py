@@ -71,7 +71,7 @@ def examine(listen: Sequence[str], home: Path) -> list[Finding]:
         python(),
         rendering(),
         *(encoder(name, pixels) for name, pixels in ENCODERS.items()),
-        *(model(name) for name in models.MODELS),
+        *(model(name) for name in models.needed()),
         *(port(address) for address in listen),
         memory(),
         disk("disk, data", home),

@@ -148,14 +148,23 @@ def list_models() -> None:
 
 @models_app.command("fetch")
 def fetch_models(
-    names: Annotated[list[str] | None, typer.Argument(help="Which; all of them by default.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Which; all but the optional ones by default.")] = None,
+    accept_terms: Annotated[bool, typer.Option("--accept-terms", help="Accept an optional model's terms.")] = False,
 ) -> None:
     """Fetch the models that are missing or altered, each checked against its SHA-256."""
     from lensora.core import models
 
     console = Console()
     with _typed_errors(console):
-        models.fetch(names or list(models.MODELS), lambda name, what: console.print(f"{name}: {what}", highlight=False))
+        wanted = names or models.needed()
+        accepted = []
+        for model in map(models.get, wanted):
+            if model.terms and models.status(model.name) != "present":
+                console.print(f"{model.name} ({model.licence}): {model.source}\n{model.terms}", highlight=False)
+                if accept_terms or typer.confirm("Fetch it on these terms?"):
+                    accepted.append(model.name)
+        report = lambda name, what: console.print(f"{name}: {what}", highlight=False)  # noqa: E731
+        models.fetch(wanted, report, accepted=accepted)
 
 
 @contextlib.contextmanager

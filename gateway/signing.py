@@ -95,7 +95,7 @@ class Signer:
             NotFound: reason ``LINK_UNKNOWN``.
             FailedPrecondition: reason ``LINK_EXPIRED``.
         """
-        if not hmac.compare_digest(self._sign(grant).encode(), signature.encode()):
+        if not hmac.compare_digest(self._sign(grant).encode(), signature.encode("utf-8", "replace")):
             raise NotFound("no such address; ask for a new one", reason="LINK_UNKNOWN")
         if grant.expires <= self._clock():
             raise FailedPrecondition("the address has expired; ask for a new one", reason="LINK_EXPIRED")

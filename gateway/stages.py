@@ -158,7 +158,7 @@ class Stages:
         self, work: Work, service: str, method: Any, request: Message, seconds: float | None, salt: str
     ) -> Outcome[Any]:
         result_type = _result_type(service, type(request).__name__)
-        digest = _digest(service, await self._fingerprint(service), request, salt)
+        digest = stage_digest(service, await self._fingerprint(service), request, salt)
         kept = await self.store.stage_result(work.account, digest)
         if kept is not None:
             result = result_type.FromString(kept)
@@ -166,7 +166,7 @@ class Stages:
                 return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
         result = await self._try(work, service, method, request, seconds or self.settings.stage_seconds)
         fingerprint = self._fingerprints[service] = result.engine.fingerprint
-        digest = _digest(service, fingerprint, request, salt)
+        digest = stage_digest(service, fingerprint, request, salt)
         await self.store.keep_stage_result(work.account, digest, fingerprint, result.SerializeToString())
         return Outcome(result, reused=False, fingerprint=fingerprint)
 
@@ -340,7 +340,7 @@ def _sound(value: Any) -> bool:
     return all(_sound(item) for content, repeated in fields for item in (content if repeated else (content,)))
 
 
-def _digest(service: str, fingerprint: str, request: Message, salt: str) -> str:
+def stage_digest(service: str, fingerprint: str, request: Message, salt: str) -> str:
     """SHA-256 over what the result depends on; where bytes lie does not matter, what they are does."""
     bare = type(request)()
     bare.CopyFrom(request)

@@ -6,14 +6,19 @@ import asyncio
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator
-from typing import IO
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any, TypeVar
 
 from gateway.settings import Settings
 from lensora.core.errors import DeadlineExceeded, InvalidArgument
 from lensora.core.imaging import MAX_FILE_BYTES
 
+Value = TypeVar("Value")
+
 _WRITE_BYTES = 256 * 1024
+_disk = ThreadPoolExecutor(2, "uploads")
+"""Few threads of their own: each of the loop's many would keep memory of the largest photo that it ever held."""
 
 
 class Upload:
@@ -47,8 +52,8 @@ class Upload:
                         raise InvalidArgument.of("image", f"at most {MAX_FILE_BYTES:,} bytes", reason="IMAGE_TOO_LARGE")
                     waiting += chunk
                     if len(waiting) >= _WRITE_BYTES:
-                        await asyncio.to_thread(self._write, bytes(waiting))
-                        waiting.clear()
+                        await _run(self._write, waiting)
+                        waiting = bytearray()
         except TimeoutError:
             raise DeadlineExceeded(
                 f"the upload stood still for {self._settings.upload_idle_seconds:g} s, "
@@ -57,7 +62,7 @@ class Upload:
             ) from None
         if not self.size:
             raise InvalidArgument.of("image", "required: at least one byte", reason="IMAGE_EMPTY")
-        await asyncio.to_thread(self._write, bytes(waiting))
+        await _run(self._write, waiting)
 
     def digest(self, options: bytes) -> str:
         """Lower-case hex SHA-256 over the bytes and the options that go with them."""
@@ -67,7 +72,7 @@ class Upload:
 
     async def read(self) -> bytes:
         """All of it, from the beginning."""
-        return await asyncio.to_thread(self._read)
+        return await _run(self._read)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -81,7 +86,7 @@ class Upload:
                 return
             yield chunk
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytearray) -> None:
         self._hash.update(data)
         self._file.write(data)
 
@@ -90,11 +95,15 @@ class Upload:
         return self._file.read()
 
 
+async def _run(function: Callable[..., Value], *arguments: Any) -> Value:
+    return await asyncio.get_running_loop().run_in_executor(_disk, function, *arguments)
+
+
 @contextlib.asynccontextmanager
 async def receiving(settings: Settings, account: str, key: str) -> AsyncIterator[Upload]:
     """An upload that is gone at the end of the block."""
-    upload = await asyncio.to_thread(Upload, settings, account, key)
+    upload = await _run(Upload, settings, account, key)
     try:
         yield upload
     finally:
-        await asyncio.to_thread(upload.close)
+        await _run(upload.close)

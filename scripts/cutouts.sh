@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fetches what bench.detect composites: the cut-outs of Debian's tuxpaint-stamps-default (GPL-2) and the photographs of
+# Fetches what bench.composites puts together: the cut-outs of Debian's tuxpaint-stamps-default (GPL-2) and the photographs of
 # mate-backgrounds (GPL-2+ and CC-BY-SA). Only the pictures are taken; the packages are not installed.
 set -eu
 

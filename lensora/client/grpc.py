@@ -36,7 +36,7 @@ _WATCH_SECONDS = 120.0
 """A stream of events is asked for again after so long, because a connection can be lost without a word."""
 
 _DIGITS = 4
-"""Of shares, as HTTP has them."""
+"""Of shares and of boxes, as HTTP has them."""
 
 
 class GrpcTransport:
@@ -232,7 +232,7 @@ def _failure(error: studio_pb2.JobError) -> JobFailure:
 
 
 def _box(box: geometry_pb2.Box) -> Box:
-    return Box(box.x1, box.y1, box.x2, box.y2)
+    return Box(*(round(side, _DIGITS) for side in (box.x1, box.y1, box.x2, box.y2)))
 
 
 def _time(message: Any, field: str) -> datetime | None:

@@ -8,24 +8,36 @@ its prefix.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
-from lensora.core.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, ResourceExhausted
+from lensora.core.errors import (
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
 
 INLINE_LIMIT = 256 * 1024
 """Blobs up to this many bytes travel inside messages."""
 
 READ_LIMIT = 256 * 1024 * 1024
 """No service reads a larger blob."""
+
+MIN_FREE_BYTES = 64 * 1024 * 1024
+"""With less room than this for the blobs, the next film or mesh may not fit."""
 
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -39,6 +51,11 @@ def sha256_hex(data: bytes) -> str:
 def file_url(path: Path) -> str:
     """``file:`` URL of an absolute path."""
     return "file://" + quote(str(path))
+
+
+def _full(folder: Path) -> ResourceExhausted:
+    need = f"less than {MIN_FREE_BYTES >> 20} MiB are free"
+    return ResourceExhausted(f"the disk of the blob folder {folder} is full: {need}; make room", reason="BLOB_WRITE")
 
 
 @contextlib.contextmanager
@@ -103,8 +120,37 @@ class BlobAccess:
         """
         _write_atomically(self._path(url, field), data)
 
+    def create(self) -> None:
+        """Make the folder, for who starts alone; one that cannot be made is for ``check`` to tell."""
+        with contextlib.suppress(OSError):
+            self._root().mkdir(parents=True, exist_ok=True)
+
+    def check(self) -> None:
+        """Try whether the folder is there and takes a result.
+
+        Raises:
+            Unavailable: reason ``BLOB_FOLDER``: it is gone, or takes no file.
+            ResourceExhausted: reason ``BLOB_WRITE``: less than ``MIN_FREE_BYTES`` are free.
+        """
+        root = self._root()
+        try:
+            with tempfile.TemporaryFile(dir=root) as probe:
+                probe.write(bytes(4096))
+                probe.flush()
+            room = os.statvfs(root)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _full(root) from error
+            message = f"the blob folder {root} cannot be used: {error.strerror}; bring it back, or make it writable"
+            raise Unavailable(message, reason="BLOB_FOLDER") from error
+        if room.f_bavail * room.f_frsize < MIN_FREE_BYTES:
+            raise _full(root)
+
+    def _root(self) -> Path:
+        return Path(unquote(urlsplit(self.prefix).path)).resolve()
+
     def _path(self, url: str, field: str) -> Path:
-        root = Path(unquote(urlsplit(self.prefix).path)).resolve()
+        root = self._root()
         try:
             parts = urlsplit(url)
             path = Path(unquote(parts.path)).resolve()
@@ -132,10 +178,11 @@ class FolderStore:
         """Store bytes under their SHA-256, which is returned; storing the same twice is harmless."""
         sha256 = sha256_hex(data)
         path = self._path(account, sha256)
-        if not path.exists():
-            with _writing():
-                path.parent.mkdir(parents=True, exist_ok=True)
-            _write_atomically(path, data)
+        with _writing():
+            if path.exists():
+                return sha256
+            path.parent.mkdir(parents=True, exist_ok=True)
+        _write_atomically(path, data)
         return sha256
 
     def url(self, account: str, sha256: str) -> str:
@@ -154,8 +201,8 @@ class FolderStore:
         """
         try:
             return self._path(account, sha256).open("rb")
-        except FileNotFoundError as error:
-            raise NotFound("the stored bytes are gone", reason="BLOB_GONE") from error
+        except OSError as error:  # there is none, or the folder is no folder any more
+            raise NotFound(f"the stored bytes are gone: {error.strerror}", reason="BLOB_GONE") from error
 
     def sweep(self) -> None:
         """Remove what an earlier process left in the staging area; nobody may be writing to it."""

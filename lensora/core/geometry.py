@@ -68,7 +68,7 @@ def minimum_box(vertices: NDArray[np.floating]) -> tuple[NDArray[np.float64], ND
     """The minimum-volume oriented box.
 
     Args:
-        vertices: (n, 3) float, any unit, any frame; n ≥ 4 and not all in one plane.
+        vertices: (n, 3) float, any unit, any frame; n ≥ 3 and not all on one line.
 
     Returns:
         (3, 3) float64, the box's unit axes in rows, shortest side's first, right-handed; and (3,) float64, its sides
@@ -77,9 +77,11 @@ def minimum_box(vertices: NDArray[np.floating]) -> tuple[NDArray[np.float64], ND
     import trimesh  # heavy: only who measures a mesh pays for it
 
     points = np.asarray(vertices, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 3 or len(points) < 4:
-        raise ValueError(f"vertices: (n >= 4, 3) expected, not {points.shape}")
-    to_box, sides = trimesh.bounds.oriented_bounds(points)
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) < 3:
+        raise ValueError(f"vertices: (n >= 3, 3) expected, not {points.shape}")
+    unit = float(np.ptp(points, axis=0).max()) or 1.0  # trimesh merges what is nearer than 1e-8, in whatever unit
+    to_box, sides = trimesh.bounds.oriented_bounds((points - points.mean(axis=0)) / unit)
+    sides = np.asarray(sides) * unit
     order = np.argsort(sides)
     axes = np.asarray(to_box, dtype=np.float64)[:3, :3][order]
     axes[2] *= np.sign(np.linalg.det(axes))
@@ -92,6 +94,6 @@ def minimum_box_sides(vertices: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def thin_axis_ratio(vertices: NDArray[np.floating]) -> float:
-    """Shortest over longest side of the minimum-volume oriented box, in (0, 1]: turning a slab must not hide it."""
+    """Shortest over longest side of the minimum-volume oriented box, in [0, 1]: turning a slab must not hide it."""
     sides = minimum_box_sides(vertices)
     return float(sides[0] / sides[2])

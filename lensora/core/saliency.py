@@ -16,8 +16,23 @@ from numpy.typing import NDArray
 SIZE = 320
 """Width and height of the network's input and of its map."""
 
+COARSE = 8
+"""Cells of the map. What has no structure of this size, a 40th of the picture, is noise, sand or gravel."""
+
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """An ONNX network on the CPU that uses ``threads`` threads per call; the same input gives the same output."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.enable_mem_pattern = False  # as fast without, and 190 MB less
+    # waiting threads sleep rather than spin: the other stages need the cores
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class Saliency:
@@ -25,14 +40,7 @@ class Saliency:
 
     def __init__(self, path: Path, threads: int) -> None:
         """Load ``path`` (``lensora.core.models.path("u2netp")``), to use ``threads`` threads per call."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.use_deterministic_compute = True
-        options.enable_mem_pattern = False  # as fast without, and 190 MB less
-        # waiting threads sleep rather than spin: the other stages need the cores
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = session(path, threads)
         self._input = self._session.get_inputs()[0].name
         # the fused map; the six that follow it are the side outputs of training
         self._output = self._session.get_outputs()[0].name
@@ -42,7 +50,8 @@ class Saliency:
 
         The photo is squeezed to a square, whatever its aspect, as the network was trained. The values are the
         network's own probabilities, *not* stretched to fill [0, 1] as its reference code does: a photo in which
-        nothing stands out has a map that is low everywhere.
+        nothing stands out has a map that is low everywhere. On noise, which no photo that it learnt from was like, the
+        network says anything at all, so it is not asked.
 
         Args:
             photo: (h, w, 3) uint8, 8-bit sRGB, any size.
@@ -54,7 +63,27 @@ class Saliency:
             raise ValueError(f"photo: (h, w, 3) uint8 expected, not {photo.shape} {photo.dtype}")
         smaller = min(photo.shape[:2]) < SIZE
         square = cv2.resize(photo, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR if smaller else cv2.INTER_AREA)
+        if is_noise(np.asarray(square)):
+            return np.zeros((SIZE, SIZE), np.float32)
         scaled = square.astype(np.float32) / max(1, int(square.max()))  # the reference stretches to full white
         planes = ((scaled - _MEAN) / _DEVIATION).transpose(2, 0, 1)[None]
         (fused,) = self._session.run([self._output], {self._input: np.ascontiguousarray(planes)})
         return np.clip(np.asarray(fused[0, 0], dtype=np.float32), 0.0, 1.0)
+
+
+def is_noise(square: NDArray[np.uint8]) -> bool:
+    """Whether a picture is plain, or has neither lumps of ``COARSE`` cells in any colour nor one thing that is apart.
+
+    In noise of any grain finer than that, places ``COARSE`` cells away know nothing of each other: their correlation
+    is within ±0.015 of 0. Of 37 test photos gravel comes to 0.00 and grass to 0.04; the next is a deep-field picture of
+    the sky with 0.09, and things on backgrounds begin at 0.27.
+
+    Args:
+        square: (n, n, 3) uint8.
+    """
+    centred = square.astype(np.float32) - square.mean(axis=(0, 1), dtype=np.float32)
+    variance = np.maximum((centred**2).mean(axis=(0, 1)), 1e-6)
+    across = (centred[:, COARSE:] * centred[:, :-COARSE]).mean(axis=(0, 1)) / variance
+    down = (centred[COARSE:] * centred[:-COARSE]).mean(axis=(0, 1)) / variance
+    apart = np.abs(centred).max(axis=(0, 1)) / np.sqrt(variance)  # 1.7 in even noise, 4.5 in normal noise
+    return bool(max(across.max(), down.max()) < 0.03 and apart.max() < 8)

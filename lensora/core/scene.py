@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 Vector = tuple[float, float, float]
 
 
+_FAR = 1e6
+"""Metres, and any other number of a scene: beyond it, and below its inverse for sizes, arithmetic overflows."""
+
+
 def _finite(name: str, values: Vector) -> None:
-    if len(values) != 3 or not all(math.isfinite(value) for value in values):
+    if len(values) != 3 or not all(abs(value) <= _FAR for value in values):  # written so that NaN fails
         raise ValueError(f"{name}: three finite numbers expected, not {values}")
 
 
@@ -140,7 +144,7 @@ class Scene:
         if not all(0 <= value <= 1 for value in (*ground.albedo, ground.roughness)):
             raise ValueError("ground: albedo and roughness from 0 to 1 expected")
         sizes = (self.subject_height, self.subject_width, self.focus_distance, self.exposure)
-        if not all(0 < size < math.inf for size in sizes):
+        if not all(1 / _FAR <= size <= _FAR for size in sizes):
             raise ValueError("subject_height, subject_width, focus_distance and exposure must be positive")
 
     def subject_scale(self, width: float, height: float) -> float:

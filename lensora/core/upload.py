@@ -27,18 +27,34 @@ MAX_SCANS = 128
 
 ACCEPTED = "JPEG, PNG and WebP are accepted"
 
+_TEXT = rb"(\xef\xbb\xbf)?\s*(<[!?][^>]*>\s*)*"
+"""A byte order mark, declarations and comments; written so that it matches in one way only, else it takes for ever."""
+
+_DOCUMENTS = (
+    (re.compile(rb"%PDF"), "a PDF"),
+    (re.compile(rb"PK\x03\x04"), "a ZIP archive"),
+    (re.compile(_TEXT + rb"<svg", re.IGNORECASE), "an SVG drawing"),
+    (re.compile(_TEXT + rb"<(html|head|body|script|meta|title)|\s*<!DOCTYPE html", re.IGNORECASE), "an HTML page"),
+    (re.compile(_TEXT + rb"<[?!a-z]", re.IGNORECASE), "a text document"),
+)
+"""Files that other programs would open in the picture's place if they could find them in it."""
+
 _FOREIGN = (
     (re.compile(rb"GIF8"), "a GIF"),
     (re.compile(rb"II\*\0|MM\0\*"), "a TIFF or camera raw file"),
     (re.compile(rb"BM"), "a BMP"),
-    (re.compile(rb"%PDF"), "a PDF"),
     (re.compile(rb"....ftyp(heic|heix|hevc|mif1|msf1)", re.DOTALL), "a HEIC photo"),
     (re.compile(rb"....ftypavi[fs]", re.DOTALL), "an AVIF"),
     (re.compile(rb"....ftyp", re.DOTALL), "a film"),
     (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "), "a JPEG XL"),
-    (re.compile(rb"\s*(<\?xml|<svg|<!DOCTYPE|<html)", re.IGNORECASE), "a text document"),
-    (re.compile(rb"PK\x03\x04"), "a ZIP archive"),
+    *_DOCUMENTS,
 )
+
+_SNIFFED = 1024
+"""Bytes in which a file says what it is; PDF readers look so far too."""
+
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_ZIP_END = b"PK\x05\x06"
 
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Start-of-frame markers: those that carry the picture's size (ITU-T T.81, table B.1)."""
@@ -79,8 +95,8 @@ def inspect(data: bytes, field: str = "image") -> Upload:
 
     Raises:
         InvalidArgument: ``field``, reason ``IMAGE_EMPTY``, ``IMAGE_TOO_LARGE`` (bytes), ``IMAGE_WRONG_TYPE``,
-            ``IMAGE_UNDECODABLE`` (a header without a size, or a JPEG of endless scans), ``IMAGE_TOO_MANY_PIXELS``
-            or ``IMAGE_TOO_SMALL``.
+            ``IMAGE_UNDECODABLE`` (a header without a size, or a JPEG of endless scans), ``IMAGE_TOO_MANY_PIXELS``,
+            ``IMAGE_TOO_SMALL`` or ``IMAGE_POLYGLOT`` (another kind of file as well).
     """
     if not data:
         raise InvalidArgument.of(field, f"the file is empty; {ACCEPTED}", reason="IMAGE_EMPTY")
@@ -99,6 +115,7 @@ def inspect(data: bytes, field: str = "image") -> Upload:
             reason="IMAGE_TOO_MANY_PIXELS",
         )
     _check_sides(width, height, field)
+    _check_single(data, kind, field)
     return Upload(kind, width, height)
 
 
@@ -126,8 +143,44 @@ def _sniff(data: bytes, field: str) -> Kind:
         return "PNG"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
-    looks = next((name for pattern, name in _FOREIGN if pattern.match(data, 0, 64)), "no picture that we know")
+    looks = _looks_like(data[:_SNIFFED], _FOREIGN) or "no picture that we know"
     raise InvalidArgument.of(field, f"the file looks like {looks}; {ACCEPTED}", reason="IMAGE_WRONG_TYPE")
+
+
+def _looks_like(start: bytes, kinds: tuple[tuple[re.Pattern[bytes], str], ...]) -> str | None:
+    return next((name for pattern, name in kinds if pattern.match(start)), None)
+
+
+def _check_single(data: bytes, kind: Kind, field: str) -> None:
+    """Refuse a picture that another program would take for a document.
+
+    What cameras and phones append to their JPEGs, further pictures and short films, is no document.
+    """
+    after = data[_end(data, kind) :]
+    also = _looks_like(after[:_SNIFFED], _DOCUMENTS)
+    if b"%PDF-" in data[:_SNIFFED]:
+        also = "a PDF"
+    elif _is_zip(data):
+        also = "a ZIP archive"
+    if also is not None:
+        description = f"the file is a {kind} and {also} at once; please send the picture alone. {ACCEPTED}"
+        raise InvalidArgument.of(field, description, reason="IMAGE_POLYGLOT")
+
+
+def _end(data: bytes, kind: Kind) -> int:
+    """Where the picture ends, as far as its own structure tells."""
+    if kind == "PNG":
+        at = data.find(_PNG_END)
+        return len(data) if at < 0 else at + len(_PNG_END)
+    if kind == "WebP":
+        return 8 + int.from_bytes(data[4:8], "little")
+    return _walk_jpeg(data)[1]
+
+
+def _is_zip(data: bytes) -> bool:
+    """Whether the file ends as archives do: an end record, with a comment to the last byte (APPNOTE 4.3.16)."""
+    at = data.rfind(_ZIP_END, max(0, len(data) - 22 - 0xFFFF))
+    return at >= 0 and at + 22 + int.from_bytes(data[at + 20 : at + 22], "little") == len(data)
 
 
 def _png_size(data: bytes) -> tuple[int, int] | None:
@@ -153,17 +206,23 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Walk the markers to the end, so that the scans are counted too."""
+    return _walk_jpeg(data)[0]
+
+
+def _walk_jpeg(data: bytes) -> tuple[tuple[int, int] | None, int]:
+    """Size, and where the picture ends; walks all markers, so that the scans are counted too."""
     at, scans, size = 2, 0, None
     while marker := _JPEG_MARKER.search(data, at):
         code, at = marker[1][0], marker.end()
-        if code == 0xD9 or at + 2 > len(data):
+        if code == 0xD9:
+            return size, at
+        if at + 2 > len(data):
             break
         length = int.from_bytes(data[at : at + 2], "big")
         if code in _JPEG_SIZES and size is None:
             size = int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 3 : at + 5], "big")
         scans += code == 0xDA
         if scans > MAX_SCANS:
-            return None
+            return None, len(data)
         at += max(length, 2)
-    return size
+    return size, len(data)

@@ -38,6 +38,7 @@ _HTTP_BY_REASON = {
     "UPLOAD_TIMED_OUT": 408,
     "SESSION_EXPIRED": 410,
     "LINK_EXPIRED": 410,
+    "ARTIFACT_EXPIRED": 410,
     "IMAGE_TOO_LARGE": 413,
     "BODY_TOO_LARGE": 413,
     "IMAGE_WRONG_TYPE": 415,
@@ -70,20 +71,15 @@ def http_status(error: LensoraError) -> int:
 
 def told_message(error: LensoraError) -> str:
     """The error's sentence, in the length that is sent."""
-    return _sendable(error.message, _MESSAGE)
+    return _printable(error.message[:_MESSAGE])
 
 
 def told_violations(error: LensoraError) -> list[FieldViolation]:
     """The first of the error's broken rules, in the length that is sent."""
     return [
-        FieldViolation(_sendable(item.field, _DESCRIPTION), _sendable(item.description, _DESCRIPTION))
+        FieldViolation(_printable(item.field[:_DESCRIPTION]), _printable(item.description[:_DESCRIPTION]))
         for item in error.violations[:_VIOLATIONS]
     ]
-
-
-def _sendable(text: str, length: int) -> str:
-    """Cut, and without lone surrogates, which JSON can smuggle in and no encoder lets out."""
-    return text[:length].encode("utf-8", "backslashreplace").decode()
 
 
 def to_status(error: LensoraError) -> grpc.Status:
@@ -108,6 +104,11 @@ def to_status(error: LensoraError) -> grpc.Status:
         packed.append(holder)
     code = code_pb2.Code.Value(grpc_code(error).name)
     return rpc_status.to_status(status_pb2.Status(code=code, message=told_message(error), details=packed))
+
+
+def _printable(text: str) -> str:
+    """A sentence may quote what the caller sent; what would move a terminal's cursor is shown as U+FFFD."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
 
 
 def from_rpc(error: grpc.RpcError) -> LensoraError:

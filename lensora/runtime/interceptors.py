@@ -1,4 +1,7 @@
-"""The one server interceptor: request id, log line, and exceptions turned into statuses, so servicers stay thin."""
+"""The one server interceptor: request id, log line, and exceptions turned into statuses, so servicers stay thin.
+
+Requests are parsed here too, because gRPC answers a caller whose bytes are no message with UNKNOWN and a Python class.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
-from lensora.core.errors import Internal, LensoraError
+from lensora.core.errors import Internal, InvalidArgument, LensoraError
 from lensora.runtime.errors import grpc_code, to_status
 from lensora.runtime.telemetry import ServedCall
 
@@ -73,29 +77,52 @@ class Border(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or method.startswith(_QUIET):
             return handler
-        if handler.response_streaming:
-            name = "stream_stream" if handler.request_streaming else "unary_stream"
-            wrapped: Any = self._streaming(method, getattr(handler, name))
-        else:
-            name = "stream_unary" if handler.request_streaming else "unary_unary"
-            wrapped = self._unary(method, getattr(handler, name))
+        names = ("unary_unary", "unary_stream"), ("stream_unary", "stream_stream")
+        name = names[handler.request_streaming][handler.response_streaming]
+        parse = _Parser(handler.request_deserializer, streaming=handler.request_streaming)
+        wrap = self._streaming if handler.response_streaming else self._unary
         make = getattr(grpc, f"{name}_rpc_method_handler")
-        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+        return make(wrap(method, getattr(handler, name), parse), None, handler.response_serializer)
 
-    def _unary(self, method: str, behaviour: Any) -> Any:
+    def _unary(self, method: str, behaviour: Any, parse: _Parser) -> Any:
         async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with _Call(self, method, context):
-                return await behaviour(request, context)
+                return await behaviour(parse(request), context)
 
         return wrapped
 
-    def _streaming(self, method: str, behaviour: Any) -> Any:
+    def _streaming(self, method: str, behaviour: Any, parse: _Parser) -> Any:
         async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            async with _Call(self, method, context), contextlib.aclosing(behaviour(request, context)) as responses:
+            async with (
+                _Call(self, method, context),
+                contextlib.aclosing(behaviour(parse(request), context)) as responses,
+            ):
                 async for response in responses:
                     yield response
 
         return wrapped
+
+
+class _Parser:
+    """Makes what a handler takes, one message or a stream of them, from the bytes that came."""
+
+    def __init__(self, deserialize: Callable[[bytes], Any] | None, *, streaming: bool) -> None:
+        """Without ``deserialize`` a handler takes bytes, as everywhere in gRPC."""
+        self._deserialize, self._streaming = deserialize or bytes, streaming
+
+    def __call__(self, request: Any) -> Any:
+        return self._stream(request) if self._streaming else self._message(request)
+
+    async def _stream(self, requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for data in requests:
+            yield self._message(data)
+
+    def _message(self, data: bytes) -> Any:
+        try:
+            return self._deserialize(data)
+        except DecodeError as error:
+            description = "its bytes are no message of this method, or a text in it is not UTF-8"
+            raise InvalidArgument.of("request", description, reason="MALFORMED_REQUEST") from error
 
 
 class _Call:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -14,8 +15,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
+from lensora.core import models
 from lensora.core.blobs import BlobAccess
 from lensora.core.errors import LensoraError, Unavailable
+from lensora.runtime.fitness import Fitness
 from lensora.runtime.interceptors import Border
 from lensora.runtime.process import die_with_parent
 from lensora.runtime.runners import Runner
@@ -63,6 +66,7 @@ class Listener:
         self.server = grpc.aio.server(interceptors=[self._border], options=SERVER_OPTIONS)
         self.health = health_aio.HealthServicer()
         self._names = names
+        self._open, self._fit = False, True
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         reflection.enable_server_reflection(
             [*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME], self.server
@@ -77,10 +81,16 @@ class Listener:
         self.address = f"{host}:{port}"
 
     async def set_serving(self, *, serving: bool) -> None:
-        """Answer health checks of every name with SERVING or NOT_SERVING."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        """Answer health checks of every name with SERVING, if it is also fit, or with NOT_SERVING."""
+        self._open = serving
+        status = health_pb2.HealthCheckResponse
         for name in ("", *self._names):
-            await self.health.set(name, status)
+            await self.health.set(name, status.SERVING if self._open and self._fit else status.NOT_SERVING)
+
+    async def set_fit(self, fit: bool) -> None:  # noqa: FBT001 - what ``Fitness`` tells
+        """Answer health checks with NOT_SERVING while it is not fit."""
+        self._fit = fit
+        await self.set_serving(serving=self._open)
 
     async def serve_until_signal(
         self, drain_seconds: float, also_drain: Callable[[], Awaitable[None]] | None = None
@@ -110,16 +120,28 @@ class Listener:
 
 async def _serve(service: Service, settings: ServiceSettings) -> None:
     listener = Listener(settings.listen, [service.name, "lensora.type.v1.EngineService"])
-    stage = Stage(service.runner, BlobAccess(settings.blob_prefix))
+    blobs = BlobAccess(settings.blob_prefix)
+    fitness = Fitness(partial(_check, blobs), listener.set_fit, settings.check_seconds)
+    stage = Stage(service.runner, blobs, fitness.require)
     service.add_to_server(service.servicer(stage), listener.server)
     engine_pb2_grpc.add_EngineServiceServicer_to_server(_EngineServicer(service.runner), listener.server)
+    watch = asyncio.create_task(fitness.watch())
     try:
         await service.runner.start()
+        await asyncio.to_thread(blobs.create)
+        await fitness.look()
         await listener.server.start()  # not before: a caller that waits for ready must meet a loaded engine
         await listener.serve_until_signal(settings.drain_seconds)
     finally:
+        watch.cancel()
         await service.runner.stop()
         await listener.server.stop(None)
+
+
+def _check(blobs: BlobAccess) -> None:
+    """All that a service stands on and may lose while it runs."""
+    blobs.check()
+    models.check_opened()
 
 
 def run_process(main: Callable[[], Any], name: str, *, level: str, log_format: str, with_parent: bool) -> int:

@@ -29,6 +29,9 @@ class ServiceSettings(BaseSettings):
     engine_threads: int = Field(default=2, ge=1, le=256)
     """Threads that one engine run may use inside native libraries."""
 
+    check_seconds: float = Field(default=5.0, gt=0)
+    """Between two looks at the blob folder and the model files."""
+
     die_with_parent: bool = False
     """Stop when the process that started this one ends, however it ends; for supervisors."""
 

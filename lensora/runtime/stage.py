@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,12 +18,18 @@ from lensora.type.v1 import blob_pb2, engine_pb2, progress_pb2
 Response = TypeVar("Response")
 
 
+async def _always() -> None:
+    """Nothing is ever wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One engine behind one servicer."""
 
     runner: Runner
     blobs: BlobAccess
+    require_fit: Callable[[], Awaitable[None]] = _always
+    """Raises what the service cannot work with just now."""
 
     def read(self, blob: blob_pb2.Blob, field: str) -> bytes:
         """The blob's bytes, digest checked; blocks, so call it from ``decode`` only.
@@ -71,6 +77,8 @@ class Stage:
     ) -> AsyncIterator[Response]:
         """Run one call: ``decode`` → engine → ``encode``, all off the event loop, with progress on the way.
 
+        A service that is not fit to work refuses first.
+
         Args:
             context: of the call; its deadline is the engine's.
             response: the response message's class, which has ``progress`` and ``result``.
@@ -96,6 +104,7 @@ class Stage:
             news.set()
 
         async def work() -> Any:
+            await self.require_fit()
             request = await asyncio.to_thread(decode)
             result = await self.runner.run(request, report, deadline)
             return await asyncio.to_thread(encode, result, engine_info(self.runner.engine))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ class Gateway:
     http: str
     """``http://host:port`` of the HTTP edge."""
     signer: Signer
+    health: Health
     photo: bytes = b"a photo"
     """What is uploaded where a test does not say."""
 
@@ -196,10 +198,12 @@ async def _gateway(home: Path, services: Services, **changes: Any) -> AsyncItera
     event.listen(database._engine.sync_engine, "connect", _hurry)
     store, blobs = Store(database), FolderStore(home / "blobs")
     studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
-    signer = signing.signer(settings)
+    signer, now = signing.signer(settings), time.time()
+    signer._clock = lambda: now  # else two looks at one job could differ
     listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"], public=True)
     studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
-    http = HttpServer(Edge(settings, studio, signer, Health(settings, database)))
+    health = Health(settings, database)
+    http = HttpServer(Edge(settings, studio, signer, health))
     await studio.start()
     await listener.server.start()
     await http.start()
@@ -207,7 +211,7 @@ async def _gateway(home: Path, services: Services, **changes: Any) -> AsyncItera
         async with grpc.aio.insecure_channel(listener.address) as channel:
             stub = studio_pb2_grpc.StudioServiceStub(channel)
             where = f"http://{http.address}"
-            yield Gateway(settings, services, store, blobs, studio, listener.address, stub, where, signer)
+            yield Gateway(settings, services, store, blobs, studio, listener.address, stub, where, signer, health)
     finally:
         await http.stop()
         await listener.server.stop(0)

@@ -57,6 +57,14 @@ async def test_max_objects_is_two_to_eight(gateway: Gateway, services: Services,
     assert not services["DetectObjects"].calls
 
 
+async def test_bytes_that_are_no_message_are_refused_wherever_they_come(gateway: Gateway, services: Services) -> None:
+    async with grpc.aio.insecure_channel(gateway.address) as channel:
+        upload: Any = channel.stream_unary("/lensora.studio.v1.StudioService/CreateSession")
+        for messages in ([b"\xff"], [options().SerializeToString(), b"\x12\x05ab"]):
+            await refused(upload(messages, timeout=PATIENCE), INVALID, "MALFORMED_REQUEST")
+    assert not services["DetectObjects"].calls
+
+
 @pytest.mark.parametrize(
     "messages",
     [[], [Request(chunk=b"photo")], [Request()], [Request(), options(), Request(chunk=b"photo")]],

@@ -71,6 +71,7 @@ async def test_a_download_comes_in_chunks_and_resumes_anywhere(gateway: Gateway,
     job = await gateway.make()
     head, *rest = await gateway.download(job.job_id, VIDEO)
     artifact = next(item for item in job.artifacts if item.kind == VIDEO)
+    artifact.url = ""  # only jobs tell it
     assert head == studio_pb2.DownloadArtifactResponse(artifact=artifact)
     assert [len(message.chunk) for message in rest] == [CHUNK, CHUNK, 600_000 - 2 * CHUNK]
     assert not any(message.HasField("artifact") for message in rest)

@@ -13,7 +13,7 @@ from gateway.edge.http.edge import Edge
 
 _DESCRIPTION = (
     "One photo in; a film of its subject as a real 3D object on a new background out. "
-    "Errors are problems (RFC 9457) with a stable `code`; nothing is charged for a call that fails."
+    "Errors are problems (RFC 9457) with a stable code; nothing is charged for a call that fails."
 )
 _MIN_GZIP_BYTES = 1000
 

@@ -39,7 +39,7 @@ async def json_object(request: Request) -> dict[str, Any]:
         message = f"the body was not there within {_JSON_SECONDS:g} s"
         raise DeadlineExceeded(message, reason="UPLOAD_TIMED_OUT") from None
     try:
-        value = json.loads(body.decode(), parse_constant=_no_constant)
+        value = json.loads(body.decode(), parse_float=_number, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise InvalidArgument.of("body", "is no JSON") from None
     if not isinstance(value, dict):
@@ -160,6 +160,12 @@ def _require_type(request: Request, wanted: str) -> dict[bytes, bytes]:
 
 def _bad_form(what: str) -> Any:
     raise InvalidArgument.of("body", what, reason="BODY_MALFORMED")
+
+
+def _number(text: str) -> float:
+    """JSON has one kind of number: 342.0 is as whole as 342."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _no_constant(name: str) -> Any:

@@ -28,7 +28,7 @@ class Edge:
     signer: Signer
     health: Health
     draining: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the process stops: not ready any more, and watchers are asked to come back elsewhere."""
+    """Set once the process stops: watchers are asked to come back elsewhere."""
     endings: Once = field(default_factory=Once)
     """Jobs that have ended, as JSON, for all who watched them."""
 

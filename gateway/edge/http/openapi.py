@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import warnings
 from http import HTTPStatus
 from typing import Any
 
@@ -77,20 +78,18 @@ def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def describe(app: FastAPI) -> None:
-    """Serve the document at ``/openapi.json`` and the page at ``/docs``."""
-    generate = app.openapi
-
-    def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            made = generate()
-            _, extra = models_json_schema(_EXTRA_SCHEMAS, ref_template=_REFERENCE)
-            made["components"]["schemas"] |= extra["$defs"]
-            made["components"]["schemas"].pop("HTTPValidationError", None)
-            made["components"]["schemas"].pop("ValidationError", None)
-            app.openapi_schema = made
-        return app.openapi_schema
-
-    app.openapi = document  # type: ignore[method-assign]
+    """Make the document, and serve it at ``/openapi.json`` and as a page at ``/docs``."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Duplicate Operation ID")  # a route of two methods; see below
+        document = app.openapi()
+    for methods in document["paths"].values():
+        if "head" in methods:
+            methods["head"]["operationId"] += "_head"
+    schemas = document["components"]["schemas"]
+    schemas |= models_json_schema(_EXTRA_SCHEMAS, ref_template=_REFERENCE)[1]["$defs"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    app.state.document = document
     app.include_router(_pages)
 
 
@@ -99,13 +98,13 @@ _pages = APIRouter(include_in_schema=False)
 
 @_pages.get("/openapi.json")
 async def _document(request: Request) -> Response:
-    return Response(json.dumps(request.app.openapi()), media_type="application/json")
+    return Response(json.dumps(request.app.state.document), media_type="application/json")
 
 
 @_pages.get("/docs")
 async def _page(request: Request) -> Response:
     headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-    return Response(page(request.app.openapi()), headers=headers, media_type="text/html")
+    return Response(page(request.app.state.document), headers=headers, media_type="text/html")
 
 
 _STYLE = """
@@ -116,7 +115,7 @@ details{border:1px solid var(--line);border-radius:.6rem;margin:.6rem 0;overflow
 summary{cursor:pointer;padding:.65rem .9rem;display:flex;gap:.8rem;align-items:baseline;flex-wrap:wrap}
 summary:hover{background:color-mix(in srgb,currentColor 5%,transparent)}
 summary b{font:600 .8rem ui-monospace,monospace;min-width:3.2rem}
-.get b{color:#2374d8}.post b{color:#218a4c}.delete b{color:#c23b3b}
+.get b,.head b{color:#2374d8}.post b{color:#218a4c}.delete b{color:#c23b3b}
 summary code{font-weight:600}summary span{opacity:.75}
 .in{padding:.2rem .9rem 1rem;border-top:1px solid var(--line)}
 table{border-collapse:collapse;width:100%;font-size:.92rem}
@@ -144,7 +143,8 @@ def page(document: dict[str, Any]) -> str:
 
 
 def _operation(document: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> str:
-    parts = [f"<p>{_text(operation.get('description', ''))}</p>"]
+    first, _, more = operation["description"].partition(". ")
+    parts = [f"<p>{_text(more)}</p>"] if more else []
     if operation.get("security"):
         parts.append("<p>Needs <code>Authorization: Bearer lsk_…</code>.</p>")
     if rows := [_parameter(item) for item in operation.get("parameters", ())]:
@@ -158,8 +158,8 @@ def _operation(document: dict[str, Any], path: str, method: str, operation: dict
     ]
     errors = [status for status in operation["responses"] if not status.startswith("2")]
     if errors:
-        parts.append(f"<h3>Also</h3><p>{', '.join(errors)}</p>")
-    head = f"<b>{method.upper()}</b><code>{_text(path)}</code><span>{_text(operation.get('summary', ''))}</span>"
+        parts.append(f"<h3>Errors</h3><p>{', '.join(errors)}</p>")
+    head = f"<b>{method.upper()}</b><code>{_text(path)}</code><span>{_text(first)}</span>"
     return f'<details class="{method}"><summary>{head}</summary><div class="in">{"".join(parts)}</div></details>'
 
 

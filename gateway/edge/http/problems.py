@@ -20,8 +20,6 @@ from lensora.runtime.errors import http_status, told_message, told_violations
 
 MEDIA_TYPE = "application/problem+json"
 
-_NAMES = {"idempotency-key": "Idempotency-Key", "last-event-id": "Last-Event-ID"}
-
 
 def problem(
     status: int,
@@ -70,9 +68,7 @@ async def from_error(_: Request, error: LensoraError) -> Response:
 
 async def from_validation(request: Request, error: RequestValidationError) -> Response:
     """A parameter that breaks the rule of its declaration."""
-    violations = tuple(
-        FieldViolation(_NAMES.get(str(item["loc"][-1]), str(item["loc"][-1])), item["msg"]) for item in error.errors()
-    )
+    violations = tuple(FieldViolation(str(item["loc"][-1]), item["msg"]) for item in error.errors())
     message = "; ".join(f"{item.field}: {item.description}" for item in violations)
     return await from_error(request, InvalidArgument(message, violations=violations))
 

@@ -29,7 +29,12 @@ operation = APIRouter(tags=["operation"])
 
 IdempotencyKey = Annotated[
     str,
-    Header(max_length=255, pattern="^[ -~]*$", description="A repeat with the same key and body makes nothing new."),
+    Header(
+        alias="Idempotency-Key",
+        max_length=255,
+        pattern="^[ -~]*$",
+        description="A repeat with the same key and body makes nothing new.",
+    ),
 ]
 _INT64 = 2**63 - 1
 
@@ -83,7 +88,7 @@ async def cancel(request: Request, edge: TheEdge, caller: Caller, job_id: str) -
 
 @studio.get(
     "/jobs/{job_id}/events",
-    response_class=EventStream,
+    response_class=Response,
     responses={
         200: {"description": "Each event's id is its number; the last one carries the job.",
               "content": {"text/event-stream": {"schema": {"type": "string"}}}},
@@ -96,7 +101,9 @@ async def events(
     edge: TheEdge,
     bearer: Bearer,
     job_id: str,
-    last_event_id: Annotated[int, Header(ge=0, le=_INT64, description="Go on after this event.")] = 0,
+    last_event_id: Annotated[
+        int, Header(alias="Last-Event-ID", ge=0, le=_INT64, description="Go on after this event.")
+    ] = 0,
     account: Annotated[str, Query(description="With `expires` and `signature`, in place of a key.")] = "",
     expires: Annotated[int, Query(ge=0, le=_INT64)] = 0,
     signature: Annotated[str, Query(max_length=100)] = "",
@@ -117,8 +124,10 @@ async def events(
     return EventStream(_frames(edge, caller, job_id, edge.base(request), story), edge.draining)
 
 
-@studio.get(
+@studio.api_route(
     "/artifacts/{account}/{resource_id}/{file}",
+    methods=["GET", "HEAD"],
+    operation_id="artifact",
     response_class=Response,
     responses={
         200: {"description": "The file.", "content": {"application/octet-stream": {"schema": {"type": "string"}}}},
@@ -127,7 +136,6 @@ async def events(
         **problems_of(404, 410, 416, 422, 503),
     },
 )
-@studio.head("/artifacts/{account}/{resource_id}/{file}", include_in_schema=False)
 async def artifact(
     request: Request,
     edge: TheEdge,
@@ -170,9 +178,8 @@ async def healthz() -> Response:
 async def readyz(edge: TheEdge) -> Response:
     """Whether new work can be done here now."""
     checks = await edge.health.check()
-    well = all(checks.values()) and not edge.draining.is_set()
-    status = "draining" if edge.draining.is_set() else "ready" if well else "not ready"
-    return _json(schemas.Readiness(status=status, checks=checks), 200 if well else 503)
+    well = all(checks.values())
+    return _json(schemas.Readiness(status="ready" if well else "not ready", checks=checks), 200 if well else 503)
 
 
 async def _frames(

@@ -251,7 +251,7 @@ class Readiness(BaseModel):
         checks=dict.fromkeys(("database", "detect", "segment", "background", "mesh3d", "render"), True),
     )
 
-    status: Literal["ready", "not ready", "draining"]
+    status: Literal["ready", "not ready"]
     checks: dict[str, bool]
 
 
@@ -267,7 +267,7 @@ class Problem(BaseModel):
 
     model_config = _shown(
         type="about:blank",
-        title="Unprocessable Content",
+        title="Unprocessable Entity",
         status=422,
         code="INVALID_ARGUMENT",
         detail="camera_preset: Input should be 'turntable', 'dolly' or 'cinematic'",

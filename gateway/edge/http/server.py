@@ -115,7 +115,7 @@ class HttpServer:
             self._task.result()
 
     async def stop(self) -> None:
-        """Not ready any more: ask watchers to come back elsewhere, let requests finish for a while, and end."""
+        """Take no new requests, ask watchers to come back elsewhere, let the rest finish for a while, and end."""
         self._edge.draining.set()
         if self._task is None:
             self._socket.close()

@@ -113,4 +113,4 @@ def _outputs(edge: Edge, base: str, job: Job) -> schemas.Outputs | None:
 
 
 def _box(box: Box) -> list[float]:
-    return [box.x1, box.y1, box.x2, box.y2]
+    return [round(side, 4) for side in (box.x1, box.y1, box.x2, box.y2)]

@@ -23,7 +23,7 @@ class Embedded:
     """Decode, look, detect, propose, name."""
 
     name = "embedded"
-    version = "2"
+    version = "3"
 
     def __init__(self, saliency: Saliency, detector: Detector, classifier: Classifier) -> None:
         self._saliency, self._detector, self._classifier = saliency, detector, classifier

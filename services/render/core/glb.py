@@ -122,9 +122,8 @@ class _Reader:
         if not parts:
             raise _invalid("EMPTY_MESH", "its default scene shows no triangles")
         mesh = Mesh(tuple(parts))
-        extent = np.ptp(mesh.vertices(), axis=0)
-        if np.count_nonzero(extent > 1e-6 * extent.max()) < 2:
-            raise _invalid("EMPTY_MESH", "its triangles have no extent")
+        if not _spans_a_plane(mesh.vertices()):
+            raise _invalid("EMPTY_MESH", "its triangles have no extent: all corners lie on one line")
         return mesh
 
     def _item(self, kind: str, index: object) -> dict[str, Any]:
@@ -212,7 +211,8 @@ class _Reader:
         if count is not None and len(values) != count:
             raise _invalid("GLB_STRUCTURE", f"attributes of one primitive differ in count: {len(values)} and {count}")
         scale = 1.0 if values.dtype == np.float32 else 1.0 / np.iinfo(values.dtype).max
-        floats = values.astype(np.float32) * np.float32(scale)
+        with np.errstate(invalid="ignore"):  # some NaN complain when they are touched; they are refused below
+            floats = values.astype(np.float32) * np.float32(scale)
         if not np.isfinite(floats).all():
             raise _invalid("NOT_FINITE", "its vertices hold NaN or infinite values")
         return floats
@@ -244,6 +244,16 @@ class _Reader:
         if view["buffer"] != 0 or not (start >= 0 and length >= 0 and start + length <= len(self._binary)):
             raise _invalid("OUT_OF_RANGE", f"bufferViews[{index}] lies outside the binary chunk")
         return self._binary[start : start + length]
+
+
+def _spans_a_plane(vertices: NDArray[np.floating]) -> bool:
+    """Whether the (n, 3) vertices lie neither in one point nor on one line."""
+    centred = vertices - vertices.mean(axis=0, dtype=np.float64)
+    scale = float(np.abs(centred).max())
+    if not scale > 0:
+        return False
+    spread = np.linalg.eigvalsh((centred / scale).T @ (centred / scale))  # ascending; squares of lengths
+    return bool(spread[1] > 1e-8 * spread[2])
 
 
 def _local_transform(node: dict[str, Any]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Segmentation on the CPU: U²-Net-p says what, closed-form matting says where exactly."""
+"""Segmentation on the CPU: U²-Net-p or IS-Net says what, closed-form matting says where exactly."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from lensora.core.errors import FailedPrecondition
 from lensora.core.geometry import CROP_MARGIN, Box
 from lensora.core.saliency import Saliency
 from services.segment.core.cutout import cut
+from services.segment.core.isnet import IsNet
 from services.segment.core.subject import Subject, inside, isolate, within
 from services.segment.engine import SegmentRequest, SegmentResult
 from services.segment.settings import Settings
@@ -22,14 +23,17 @@ WIDER_MARGINS = (0.5, 2.0)
 """How much of the surroundings the network sees in turn, when the crop alone does not show it what stands out."""
 
 
+_VERSION = "2"
+
+
 class Embedded:
     """Crop, look, choose, cut."""
 
     name = "embedded"
-    version = "1"
 
-    def __init__(self, saliency: Saliency) -> None:
+    def __init__(self, saliency: Saliency | IsNet, matte: str) -> None:
         self._saliency = saliency
+        self.version = _VERSION if matte == "u2netp" else f"{_VERSION}-{matte}"
 
     def run(self, request: SegmentRequest, context: Context) -> SegmentResult:
         """See ``SegmentEngine``.
@@ -40,19 +44,20 @@ class Embedded:
         context.progress(0.0, "cropping")
         height, width = request.photo.shape[:2]
         left, top, right, bottom = request.box.grown(CROP_MARGIN).pixels(width, height)
-        crop = Box(left / width, top / height, right / width, bottom / height)
         context.progress(0.1, "removing-bg")
-        subject = self._find(request, crop, context)
-        if subject is None:
-            raise FailedPrecondition(
-                "nothing in the chosen box stands out from its surroundings; choose another box, or a photo in which "
-                "the subject differs more from the background",
-                reason="NO_SUBJECT",
-            )
-        return SegmentResult(cut(request.photo[top:bottom, left:right], subject.saliency, context), crop)
+        subject = self.find(request, context)
+        cutout = cut(request.photo[top:bottom, left:right], subject.saliency, context)
+        return SegmentResult(cutout, Box(left / width, top / height, right / width, bottom / height))
 
-    def _find(self, request: SegmentRequest, crop: Box, context: Context) -> Subject | None:
-        """The subject in the crop, as the network sees it with as much of the surroundings as it takes."""
+    def find(self, request: SegmentRequest, context: Context) -> Subject:
+        """The subject in the crop, as the network sees it with as much of the surroundings as it takes.
+
+        Raises:
+            FailedPrecondition: as ``run`` does.
+        """
+        height, width = request.photo.shape[:2]
+        left, top, right, bottom = request.box.grown(CROP_MARGIN).pixels(width, height)
+        crop = Box(left / width, top / height, right / width, bottom / height)
         best, seen = None, set()
         for margin in (CROP_MARGIN, *WIDER_MARGINS):
             window = crop if margin == CROP_MARGIN else request.box.grown(margin)
@@ -66,6 +71,12 @@ class Embedded:
             if best is not None and (request.keep_all_parts or best.agreement >= GOOD_AGREEMENT):
                 break
             context.check()
+        if best is None:
+            raise FailedPrecondition(
+                "nothing in the chosen box stands out from its surroundings; choose another box, or a photo in which "
+                "the subject differs more from the background",
+                reason="NO_SUBJECT",
+            )
         return best
 
     def _look(self, photo: NDArray[np.uint8], window: Box) -> NDArray[np.float32]:
@@ -74,9 +85,10 @@ class Embedded:
 
 
 def create(settings: Settings) -> Embedded:
-    """Load the network.
+    """Load the network that the settings name, and never another in its place.
 
     Raises:
-        ModelMissing, ModelAltered: U²-Net-p is not there or not whole; the message says how to fetch it.
+        ModelMissing, ModelAltered: it is not there or not whole; the message says how to fetch it.
     """
-    return Embedded(Saliency(models.path("u2netp"), settings.engine_threads))
+    network = IsNet if settings.matte == "isnet" else Saliency
+    return Embedded(network(models.path(settings.matte), settings.engine_threads), settings.matte)

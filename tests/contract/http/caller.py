@@ -33,7 +33,9 @@ class Caller:
         """The id of a new session."""
         return str(good(await self.init(), 200)["session_id"])
 
-    async def transform(self, session_id: str, headers: dict[str, str] | None = None, **changes: Any) -> httpx.Response:
+    async def transform(
+        self, session_id: str, headers: dict[str, str] | None = None, /, **changes: Any
+    ) -> httpx.Response:
         """Ask for a job that is fine but for ``changes``."""
         return await self.client.post("/v1/studio/transform", json=body_of(session_id, **changes), headers=headers)
 
@@ -91,7 +93,7 @@ def refused(response: httpx.Response, status: int, code: str | None = None, fiel
     return problem
 
 
-def body_of(session_id: str, **changes: Any) -> dict[str, Any]:
+def body_of(session_id: str, /, **changes: Any) -> dict[str, Any]:
     """The body of a transform; a change to None leaves the field out."""
     body = {
         "session_id": session_id,

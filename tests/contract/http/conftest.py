@@ -13,5 +13,7 @@ from tests.contract.http.caller import Caller, calling
 @pytest_asyncio.fixture(loop_scope="session")
 async def caller(gateway: Gateway) -> AsyncIterator[Caller]:
     """Who calls ``gateway`` without a key."""
+    clock = gateway.signer._clock
     async with calling(gateway) as one:
         yield one
+    gateway.signer._clock = clock

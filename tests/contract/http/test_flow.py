@@ -8,6 +8,7 @@ from datetime import datetime
 
 import pytest
 
+from lensora.core.errors import FailedPrecondition
 from lensora.studio.v1 import studio_pb2
 from lensora.type.v1 import scene_pb2
 from tests.contract.harness import Gateway, check_story, spec_of
@@ -69,7 +70,9 @@ async def test_a_job_from_a_photo_to_its_files(caller: Caller) -> None:
     assert (result["credits_used"], result["credits_refunded"], result["error"]) == (75, 0, None)
     for name, url in result["outputs"].items():
         file = await caller.client.get(url)
-        assert file.content.lower().startswith({"video_url": b"render.video", "glb_url": b"reconstruct.mesh"}.get(name, b""))
+        assert file.content.lower().startswith(
+            {"video_url": b"render.video", "glb_url": b"reconstruct.mesh"}.get(name, b"")
+        )
         assert file.headers["etag"] == f'"{hashlib.sha256(file.content).hexdigest()}"'
 
 
@@ -80,14 +83,16 @@ async def test_transparent_offers_a_film_with_alpha(caller: Caller) -> None:
 
 
 async def test_a_failure_names_step_code_and_sentence(caller: Caller, services: Services) -> None:
-    from lensora.core.errors import FailedPrecondition
-
     services["Reconstruct"].error = FailedPrecondition("nothing solid can be made of it", reason="NO_SHAPE")
     accepted = await caller.start()
     last = (await caller.story(accepted["events_url"]))[-1][1]
     result = await caller.result(accepted["job_id"])
     assert (last["step"], last["state"], last["status"]) == ("done", "failed", "failed")
-    assert result["error"] == {"step": "generating-3d", "code": "NO_SHAPE", "message": "nothing solid can be made of it"}
+    assert result["error"] == {
+        "step": "generating-3d",
+        "code": "NO_SHAPE",
+        "message": "nothing solid can be made of it",
+    }
     assert (result["status"], result["credits_refunded"], result["outputs"]) == ("failed", 75, None)
 
 
@@ -142,7 +147,7 @@ async def test_both_edges_tell_the_same_story(gateway: Gateway, caller: Caller) 
     ] == told
     job = over_grpc[-1].job
     assert job.events_url.startswith(f"{gateway.http}/v1/studio/jobs/{job.job_id}/events?")
-    assert [event for event in await caller.story(job.events_url)] == over_http
+    assert await caller.story(job.events_url) == over_http
     urls = {artifact.url for artifact in job.artifacts}
     assert urls == set(over_http[-1][1]["job"]["outputs"].values()), "and give the same addresses"
 

@@ -133,7 +133,7 @@ def test_the_command_fails_and_says_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     said = json.loads(done.stdout)
     failed = {check["name"] for check in said["checks"] if check["state"] == "fail"}
-    assert failed == {"rendering (EGL)", f"port {address}", *(f"model {name}" for name in models.MODELS)}
+    assert failed == {"rendering (EGL)", f"port {address}", *(f"model {name}" for name in models.needed())}
     assert said["healthy"] is False
     assert all(check["remedy"] for check in said["checks"] if check["state"] != "ok")
 

@@ -100,7 +100,13 @@ def test_the_box_s_axes_measure_its_sides() -> None:
     assert np.ptp(points @ axes.T, axis=0) == pytest.approx(sides, abs=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(3, 3), (8, 2), (24,), (0, 3)])
+@pytest.mark.parametrize("shape", [(2, 3), (8, 2), (24,), (0, 3)])
 def test_what_is_no_cloud_of_points_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="vertices"):
         minimum_box(np.zeros(shape))
+
+
+def test_flat_and_tiny_things_have_a_box_too() -> None:
+    triangle = np.array([[0, 0, 0], [2, 0, 0], [0, 1, 0]])
+    assert thin_axis_ratio(triangle) == pytest.approx(0.0, abs=1e-9)
+    assert minimum_box_sides(cuboid((0.3, 1.0, 0.6), 0.7) * 1e-9) == pytest.approx([3e-10, 6e-10, 1e-9])

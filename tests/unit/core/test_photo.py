@@ -205,7 +205,7 @@ def jpeg_of_scans(scans: int) -> bytes:
         (saved(corners(), "TIFF"), "IMAGE_WRONG_TYPE", "a TIFF"),
         (saved(corners(), "BMP"), "IMAGE_WRONG_TYPE", "a BMP"),
         (b"\0\0\0\x18ftypheic" + bytes(40), "IMAGE_WRONG_TYPE", "a HEIC"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "IMAGE_WRONG_TYPE", "a text document"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "IMAGE_WRONG_TYPE", "an SVG drawing"),
         (b"hello", "IMAGE_WRONG_TYPE", "no picture that we know"),
         (b"\xff\xd8\xff", "IMAGE_UNDECODABLE", "JPEG file is damaged"),
         (b"\x89PNG\r\n\x1a\n", "IMAGE_UNDECODABLE", "PNG file is damaged"),

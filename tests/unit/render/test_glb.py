@@ -10,12 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
+from lensora.core.engines import NullContext
 from lensora.core.errors import InvalidArgument
 from lensora.core.imaging import encode_png
 from services.render.core import glb as glb_module
 from services.render.core.glb import load_glb
 from services.render.core.mesh import is_closed
 from services.render.core.textures import KEPT_SIDE, decode_texture, picture_size
+from services.render.engine import FRAMES_PER_SECOND, RenderRequest
+from services.render.engines.embedded import EmbeddedEngine
 
 _TRIANGLE = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], float)
 _PNG = encode_png(np.full((4, 4, 3), 200, np.uint8))
@@ -217,3 +220,25 @@ def test_json_that_nests_without_end_is_refused() -> None:
     chunk = struct.pack("<I4s", len(text), b"JSON") + text
     data = struct.pack("<4sII", b"glTF", 2, 12 + len(chunk)) + chunk
     assert _reason(data) == "GLB_JSON"
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [[0, 0, 0], [1, 1, 0], [2, 2, 0]],
+        [[0, 0, 0], [1, 0, 0], [1, 0, 0]],
+        [[5, 5, 5], [5, 5, 5], [5, 5, 5]],
+        [[0, 0, 0], [1, 2, 3], [2, 4, 6.0000001]],
+    ],
+    ids=["slanting line", "two points", "one point", "as good as a line"],
+)
+def test_triangles_on_a_line_are_no_mesh(kit: SimpleNamespace, corners: list[list[float]]) -> None:
+    assert _reason(kit.make_glb([kit.Part(np.array(corners), np.array([0, 1, 2]))])) == "EMPTY_MESH"
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e6])
+def test_one_triangle_is_filmed_as_the_slab_it_is(kit: SimpleNamespace, engine: EmbeddedEngine, scale: float) -> None:
+    glb = kit.make_glb([kit.Part(_TRIANGLE * scale, np.array([0, 1, 2]))])
+    request = RenderRequest(glb, kit.make_scene(), width=256, height=256, duration_s=3 / FRAMES_PER_SECOND)
+    result = engine.run(request, NullContext())
+    assert result.frames == 3 and result.clamped

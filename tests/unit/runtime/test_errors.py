@@ -210,3 +210,10 @@ async def test_a_cancelled_stream_is_logged_and_its_servicer_cleaned_up() -> Non
             await asyncio.wait_for(ended.wait(), 5)
             await asyncio.sleep(0.01)
     assert [line["code"] for line in logs if line["event"] == "call"] == ["CANCELLED"]
+
+
+async def test_what_a_caller_wrote_is_quoted_without_its_control_characters() -> None:
+    async with calling(raising(InvalidArgument.of("a\0b", "no \x1b[31mcolour here"))) as channel:
+        error = await failure(channel)
+    assert error.message == "a\ufffdb: no \ufffd[31mcolour here"
+    assert error.violations == (FieldViolation("a\ufffdb", "no \ufffd[31mcolour here"),)

@@ -196,3 +196,13 @@ async def test_queued_calls_wait_and_are_all_answered(serving: Any, script: Scri
     async with serving() as toy:
         answers = await asyncio.gather(*(collect(toy, script("echo", number)) for number in range(8)))
     assert [answer[-1].result.photo.inline for answer in answers] == [str(number).encode() for number in range(8)]
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff", b"\x1a\x03\x0a\x01\xff"], ids=["no message", "no UTF-8"])
+async def test_bytes_that_are_no_request_are_an_argument_of_the_callers(serving: Any, data: bytes) -> None:
+    async with serving() as toy, grpc.aio.insecure_channel(toy.address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            raw: Any = channel.unary_stream("/lensora.detect.v1.DetectService/DetectObjects")
+            await raw(data).read()
+    error = from_rpc(raised.value)
+    assert isinstance(error, InvalidArgument) and error.reason == "MALFORMED_REQUEST"

@@ -46,15 +46,27 @@ def agreement(solid: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return float((solid & truth).sum() / (solid | truth).sum())
 
 
-def test_the_chosen_ball_and_not_its_neighbour(engine: SegmentEngine) -> None:
-    photo, box = balls(RED_BALL, BLUE_BALL), around(*RED_BALL)
+@pytest.mark.parametrize("ball", [RED_BALL, BLUE_BALL])
+def test_the_chosen_ball_and_not_its_neighbour(engine: SegmentEngine, ball: tuple[int, int, int]) -> None:
+    photo, box = balls(RED_BALL, BLUE_BALL), around(*ball)
     result = engine.run(SegmentRequest(photo, box), engines.NullContext())
     left, top, right, bottom = result.crop.pixels(WIDTH, HEIGHT)
     assert (left, top, right, bottom) == box.grown(CROP_MARGIN).pixels(WIDTH, HEIGHT)
     assert result.cutout.shape == (bottom - top, right - left, 4)
     solid = result.cutout[..., 3]
-    assert agreement(solid > 127, disc(*RED_BALL)[top:bottom, left:right]) > 0.98
+    assert agreement(solid > 127, disc(*ball)[top:bottom, left:right]) > 0.98
     assert np.array_equal(result.cutout[solid == 255, :3], photo[top:bottom, left:right][solid == 255])
+
+
+def test_a_neighbour_within_the_crop_is_left_out(engine: SegmentEngine) -> None:
+    near = (390, 300, 115)
+    photo, box = balls((150, 300, 110), near), around(150, 300, 110)
+    result = engine.run(SegmentRequest(photo, box), engines.NullContext())
+    left, top, right, bottom = result.crop.pixels(WIDTH, HEIGHT)
+    neighbour = disc(*near)[top:bottom, left:right]
+    assert neighbour.any()  # the crop does show some of it
+    assert (result.cutout[neighbour, 3] == 0).all()
+    assert agreement(result.cutout[..., 3] > 127, disc(150, 300, 110)[top:bottom, left:right]) > 0.97
 
 
 @pytest.mark.parametrize("left", [29, 58])
