@@ -33,8 +33,7 @@ def _lock(settings: Settings) -> IO[str]:
 
 
 async def _serve(settings: Settings) -> None:
-    url = settings.database_url
-    database = Database(url) if url else Database.file(settings.home / "studio.db")
+    database = Database.of(settings)
     with _lock(settings) if database.is_sqlite else contextlib.nullcontext():
         store, blobs = Store(database), FolderStore(settings.home / "blobs")
         studio = Studio(settings, store, blobs, Stages(settings, store, blobs))

@@ -15,7 +15,8 @@ from gateway.store.database import Database
 from gateway.store.tables import api_keys
 from lensora.core.errors import InvalidArgument, NotFound, Unauthenticated
 
-ACCOUNT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_LABEL_LENGTH = 255
 _KEY = re.compile(r"lsk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 
 
@@ -30,10 +31,21 @@ class ApiKey:
     revoked_at: datetime | None
 
 
-async def create_key(database: Database, account: str, label: str = "") -> str:
-    """A new key of an account, which need not exist before; this is the only time that anyone sees it whole."""
-    if not ACCOUNT.fullmatch(account):
+def check_account(account: str) -> None:
+    """Raise ``InvalidArgument`` for what is no name of an account."""
+    if not _ACCOUNT.fullmatch(account):
         raise InvalidArgument.of("account", "1 to 63 of a-z, 0-9 and -, not beginning with -")
+
+
+async def create_key(database: Database, account: str, label: str = "") -> str:
+    """A new key of an account, which need not exist before; this is the only time that anyone sees it whole.
+
+    Raises:
+        InvalidArgument: field ``account`` or ``label``.
+    """
+    check_account(account)
+    if len(label) > _LABEL_LENGTH or not label.isprintable():
+        raise InvalidArgument.of("label", f"at most {_LABEL_LENGTH} characters, all of them printable")
     key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     row = {
         "key_id": key_id,

@@ -34,6 +34,7 @@ from gateway.settings import Settings
 from gateway.stages import Stages, Work
 from gateway.store import Call, Run, Store
 from gateway.uploads import Upload, receiving
+from gateway.webhooks import Sender
 from gateway.workflow import Executor
 from lensora.core.blobs import FolderStore, sha256_hex
 from lensora.core.errors import (
@@ -46,13 +47,13 @@ from lensora.core.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from lensora.core.outside import Outside
 from lensora.detect.v1 import detect_pb2
 from lensora.runtime.convert import box_from_proto
 from lensora.runtime.telemetry import identify, span, traceparent
 
 _log = structlog.get_logger()
 
-_LOCAL_CREDITS = 10**12
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """Ids as they are made here; a database need not be asked for others, nor would all of them take it."""
 
@@ -65,26 +66,31 @@ class Studio:
     A job outlives this process: see ``gateway.workflow``.
     """
 
-    def __init__(self, settings: Settings, store: Store, blobs: FolderStore, stages: Stages) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, blobs: FolderStore, stages: Stages, outside: Outside | None = None
+    ) -> None:
         self._settings, self._store, self._blobs, self._stages = settings, store, blobs, stages
         self._database = store.database
         self._hub = Hub(store, settings.poll_seconds)
         self._executor = Executor(settings, store, self._work, self._give_up)
+        self._sender = Sender(settings, store, outside)
         self._turns = asyncio.Semaphore(settings.running_jobs)
         self._detections = asyncio.Semaphore(settings.running_inits)
         self._limiter = RateLimiter(settings.rate_per_second, settings.rate_burst)
 
     async def start(self) -> None:
         """Open the store, and take up what an earlier process left unfinished."""
-        await self._store.open()
+        await self._store.open(migrate=self._settings.migrate)
         await asyncio.to_thread(self._blobs.sweep)
         if self._settings.auth == "off":
             async with self._database.writing() as connection:
-                await ledger.grant(connection, LOCAL_ACCOUNT, "local", _LOCAL_CREDITS)
+                await ledger.grant(connection, LOCAL_ACCOUNT, "auth=off", ledger.MAX_GRANT)
         await self._executor.start()
+        self._sender.start()
 
     async def stop(self) -> None:
         """Leave what runs to the next start, or to another replica, and close everything."""
+        await self._sender.stop()
         await self._executor.stop()
         await self._hub.stop()
         await self._stages.close()

@@ -18,13 +18,18 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.tables import balances, ledger_entries, ledger_transactions
-from lensora.core.errors import FailedPrecondition
+from lensora.core.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 
 INIT_PRICE = 5
 """For a photo in which objects were detected."""
 
 JOB_PRICE = 75
 """For a job that succeeded."""
+
+MAX_GRANT = 10**12
+"""At once; far from where 64 bits end."""
+
+_ID_LENGTH = 64
 
 Book = Literal["available", "held", "earned", "issued"]
 
@@ -50,9 +55,23 @@ class Entry:
     created_at: datetime
 
 
-async def grant(connection: AsyncConnection, account: str, transaction_id: str, credits_: int) -> bool:
-    """Give credits; a second grant of the same id does nothing. Returns whether it was the first."""
-    return await _move(connection, account, f"grant:{transaction_id}", "grant", "issued", "available", credits_)
+async def grant(connection: AsyncConnection, account: str, grant_id: str, credits_: int) -> bool:
+    """Give credits, 1 to ``MAX_GRANT``; the same grant again does nothing. Returns whether it was the first.
+
+    Raises:
+        InvalidArgument: field ``credits`` or ``id``.
+        AlreadyExists: reason ``GRANT_ID_REUSED``: a grant of this id gave something else, or to somebody else.
+    """
+    if not 1 <= credits_ <= MAX_GRANT:
+        raise InvalidArgument.of("credits", f"1 to {MAX_GRANT:,}, not {credits_:,}")
+    if not (0 < len(grant_id) <= _ID_LENGTH and grant_id.isascii() and grant_id.isprintable()):
+        raise InvalidArgument.of("id", f"1 to {_ID_LENGTH} printable ASCII characters")
+    transaction_id = f"grant:{grant_id}"
+    if await _move(connection, account, transaction_id, "grant", "issued", "available", credits_):
+        return True
+    if await _booked(connection, account, transaction_id, "available") != credits_:
+        raise AlreadyExists("id: used before, for another grant", reason="GRANT_ID_REUSED")
+    return False
 
 
 async def charge_init(connection: AsyncConnection, account: str, session_id: str) -> None:
@@ -74,11 +93,17 @@ async def hold(connection: AsyncConnection, account: str, job_id: str) -> None:
 
 
 async def settle(connection: AsyncConnection, account: str, job_id: str, *, succeeded: bool) -> bool:
-    """End the job's hold, once: captured when it succeeded, else released. Returns whether this was the once."""
+    """End the job's hold, once: captured when it succeeded, else released. Returns whether this was the once.
+
+    Whatever was held is what is settled, whatever a job costs by now; where nothing was held, nothing is.
+    """
+    held = await _booked(connection, account, f"hold:{job_id}", "held")
+    if held is None:
+        return False
     kind = "capture" if succeeded else "release"
     to: Book = "earned" if succeeded else "available"
     # one id for both ends, so that a job cannot meet both
-    return await _move(connection, account, f"settle:{job_id}", kind, "held", to, JOB_PRICE)
+    return await _move(connection, account, f"settle:{job_id}", kind, "held", to, held)
 
 
 async def balance(connection: AsyncConnection, account: str) -> Balance:
@@ -124,6 +149,16 @@ async def entries(connection: AsyncConnection, account: str, limit: int) -> list
             created_at,
         )
     return list(found.values())
+
+
+async def _booked(connection: AsyncConnection, account: str, transaction_id: str, book: Book) -> int | None:
+    """What a transaction of this account moved into one book; None where there is no such."""
+    query = select(ledger_entries.c.amount).where(
+        ledger_entries.c.transaction_id == transaction_id,
+        ledger_entries.c.account_id == account,
+        ledger_entries.c.book == book,
+    )
+    return (await connection.execute(query)).scalar_one_or_none()
 
 
 async def _move(

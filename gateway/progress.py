@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import ledger, metrics
+from gateway import ledger, metrics, webhooks
 from gateway.model import WORK_STEPS, Job, JobError, JobEvent, JobStatus, Step, StepRecord, StepState
 from gateway.store import Store
 
@@ -210,7 +211,7 @@ class Journal:
             event = JobEvent(
                 self._seq + 1, datetime.now(UTC), record.step, record.state, record.fraction, job.status, job.progress
             )
-            settle = _settlement(job) if job.status.terminal else None
+            settle = partial(_settle, job) if job.status.terminal else None
             if not await self._store.record(job, event, self._epoch, settle):
                 raise Superseded(job.job_id)
             if job.status.terminal:
@@ -220,10 +221,11 @@ class Journal:
             self._hub.tell(job.job_id, event)
 
 
-def _settlement(job: Job) -> Callable[[AsyncConnection], Awaitable[object]]:
-    """What the end of a job does to its account."""
+async def _settle(job: Job, connection: AsyncConnection) -> None:
+    """What the end of a job brings with it."""
     succeeded = job.status is JobStatus.SUCCEEDED
-    return lambda connection: ledger.settle(connection, job.account_id, job.job_id, succeeded=succeeded)
+    await ledger.settle(connection, job.account_id, job.job_id, succeeded=succeeded)
+    await webhooks.announce(connection, job)
 
 
 def _with(job: Job, record: StepRecord) -> Job:

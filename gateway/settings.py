@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     database_url: str = ""
     """``postgresql://user:password@host/name``; empty means SQLite in ``home``."""
 
+    migrate: bool = True
+    """Whether to bring an older database's tables up to date at the start; where not, see `lensora db`."""
+
     auth: Literal["off", "keys"] = "off"
     """``off``: every call is the account ``local``'s, which has credits without end. ``keys``: see `lensora keys`."""
 
@@ -116,6 +119,15 @@ class Settings(BaseSettings):
 
     session_hours: float = Field(default=24.0, gt=0)
     """How long a session can be used."""
+
+    webhook_seconds: float = Field(default=20.0, gt=0)
+    """How long the receiver of a webhook may take to answer."""
+
+    webhook_pauses: tuple[float, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    """Seconds to wait after each attempt that failed; after so many and one, no more is tried."""
+
+    webhook_poll_seconds: float = Field(default=1.0, gt=0)
+    """How often to look for webhooks that are due."""
 
     die_with_parent: bool = False
     """Stop when the process that started this one ends, however it ends; for supervisors."""

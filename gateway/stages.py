@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import grpc
 import structlog
@@ -63,6 +64,28 @@ class Work:
     progress: Progress
 
 
+class _Absent(Unavailable):
+    """A service that did not come for as long as we wait; there is no use in waiting again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """One call to make."""
+
+    service: str
+    method: Any
+    request: Message
+    seconds: float
+    salt: str
+
+    @property
+    def result_type(self) -> Any:
+        return _result_type(self.service, type(self.request).__name__)
+
+    def digest(self, fingerprint: str) -> str:
+        return stage_digest(self.service, fingerprint, self.request, self.salt)
+
+
 @dataclass(slots=True)
 class Stages:
     """The five services, as the gateway calls them.
@@ -76,6 +99,7 @@ class Stages:
     blobs: FolderStore
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
+    _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)
     _asked: dict[str, float] = field(default_factory=dict)
     """When each service was last asked for its fingerprint; monotonic seconds."""
 
@@ -143,9 +167,10 @@ class Stages:
         salt: str = "",
     ) -> Outcome[Any]:
         """Find the stage's result, or make it and keep it; one with a ``salt`` is kept for those who know it."""
+        stage = _Stage(service, method, request, seconds or self.settings.stage_seconds, salt)
         with span(f"stage {service}.{type(request).__name__.removesuffix('Request')}") as told:
             begun = time.monotonic()
-            outcome = await self._found_or_made(work, service, method, request, seconds, salt)
+            outcome = await self._persist(work, stage)
             told.set_attributes({"lensora.reused": outcome.reused, "lensora.fingerprint": outcome.fingerprint})
         if outcome.reused:
             metrics.stages_reused.add(1, {"service": service})
@@ -154,67 +179,65 @@ class Stages:
             metrics.stage_seconds.record(time.monotonic() - begun, labels)
         return outcome
 
-    async def _found_or_made(
-        self, work: Work, service: str, method: Any, request: Message, seconds: float | None, salt: str
-    ) -> Outcome[Any]:
-        result_type = _result_type(service, type(request).__name__)
-        digest = stage_digest(service, await self._fingerprint(service), request, salt)
-        kept = await self.store.stage_result(work.account, digest)
-        if kept is not None:
-            result = result_type.FromString(kept)
-            if await asyncio.to_thread(self._all_there, work.account, result):
-                return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
-        result = await self._try(work, service, method, request, seconds or self.settings.stage_seconds)
-        fingerprint = self._fingerprints[service] = result.engine.fingerprint
-        digest = stage_digest(service, fingerprint, request, salt)
-        await self.store.keep_stage_result(work.account, digest, fingerprint, result.SerializeToString())
-        return Outcome(result, reused=False, fingerprint=fingerprint)
-
-    async def _try(self, work: Work, service: str, method: Any, request: Message, seconds: float) -> Any:
-        """Make the result; a service that goes away is asked again once it is back, after a pause that doubles."""
+    async def _persist(self, work: Work, stage: _Stage) -> Outcome[Any]:
+        """A service that goes away is asked again once it is back, after a pause that doubles."""
         for attempt in range(1, self.settings.stage_attempts):
-            await self._connect(service)
             try:
-                return await self._make(work, service, method, request, seconds)
+                return await self._find_or_make(work, stage)
+            except _Absent:
+                raise
             except Unavailable as error:
-                _log.warning("stage retried", service=service, reason=error.reason, attempt=attempt)
+                _log.warning("stage retried", stage=stage.service, reason=error.reason, attempt=attempt)
             pause = self.settings.retry_seconds * 2 ** (attempt - 1)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
-        await self._connect(service)
-        return await self._make(work, service, method, request, seconds)
+        return await self._find_or_make(work, stage)
 
-    async def _make(self, work: Work, service: str, method: Any, request: Message, seconds: float) -> Any:
-        call = type(request)()
-        call.CopyFrom(request)
+    async def _find_or_make(self, work: Work, stage: _Stage) -> Outcome[Any]:
+        digest = stage.digest(await self._fingerprint(stage.service))
+        async with self._turns.setdefault((work.account, digest), asyncio.Lock()):  # who asks for the same waits for it
+            kept = await self.store.stage_result(work.account, digest)
+            if kept is not None:
+                result = stage.result_type.FromString(kept)
+                if await asyncio.to_thread(self._all_there, work.account, result):
+                    return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
+            await self._connect(stage.service)
+            result = await self._make(work, stage)
+            fingerprint = self._fingerprints[stage.service] = result.engine.fingerprint
+            digest = stage.digest(fingerprint)
+            await self.store.keep_stage_result(work.account, digest, fingerprint, result.SerializeToString())
+            return Outcome(result, reused=False, fingerprint=fingerprint)
+
+    async def _make(self, work: Work, stage: _Stage) -> Any:
+        call = type(stage.request)()
+        call.CopyFrom(stage.request)
         targets = self._aim(call)
         for blob in _find(call, blob_pb2.Blob):
             if blob.WhichOneof("source") is None:
                 blob.url = self.blobs.url(work.account, blob.sha256)
         result: Any = None
         try:
-            async with contextlib.aclosing(self._responses(work, service, method, call, seconds)) as responses:
+            async with contextlib.aclosing(self._responses(work, stage, call)) as responses:
                 async for response in responses:
                     if response.WhichOneof("event") == "progress":
                         await work.progress(response.progress.fraction, response.progress.phase)
                     else:
                         result = response.result
             if result is None:
-                raise Internal(f"{service} ended without a result", reason="STAGE_PROTOCOL")
+                raise Internal(f"{stage.service} ended without a result", reason="STAGE_PROTOCOL")
             await asyncio.to_thread(self._publish, work.account, result, targets)
         finally:
             for target in targets:
                 self.blobs.discard(target)  # not awaited: a task may be cancelled again while it tidies
         return result
 
-    async def _responses(
-        self, work: Work, service: str, method: Any, request: Message, seconds: float
-    ) -> AsyncGenerator[Any, None]:
-        call = method(request, timeout=seconds, metadata=tuple({REQUEST_ID: work.request_id, **outgoing()}.items()))
+    async def _responses(self, work: Work, stage: _Stage, request: Message) -> AsyncGenerator[Any, None]:
+        metadata = tuple({REQUEST_ID: work.request_id, **outgoing()}.items())
+        call = stage.method(request, timeout=stage.seconds, metadata=metadata)
         try:
             async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:
-            raise _explained(service, error, seconds) from error
+            raise _explained(stage.service, error, stage.seconds) from error
         finally:
             call.cancel()  # one that was left in the middle would run on in the service
 
@@ -238,7 +261,7 @@ class Stages:
             async with asyncio.timeout(self.settings.connect_seconds):
                 await self._channel(service).channel_ready()
         except TimeoutError:
-            raise _gone(service) from None
+            raise _Absent(_gone(service).message, reason="STAGE_UNAVAILABLE") from None
 
     def _channel(self, service: str) -> grpc.aio.Channel:
         if service not in self._channels:

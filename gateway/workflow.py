@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from dbos import DBOS, DBOSClient
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -118,6 +119,8 @@ class Executor:
         self._client.destroy()
         with contextlib.suppress(DBAPIError):  # a database that is down; the lease runs out by itself
             await self._store.end_lease(self._settings.executor_id)
+        # DBOS does not wait for all of its threads; what they still hold is closed as they give it back
+        event.listen(self._engine, "checkin", lambda _, record: record.invalidate())
         self._engine.dispose()
 
     async def enqueue(self, connection: AsyncConnection, run: Run) -> None:

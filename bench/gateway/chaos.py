@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 import signal
 import time
@@ -42,6 +43,8 @@ class Findings:
     reruns: int = 0
     broken_stories: int = 0
     ended: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Of the jobs that failed."""
     kills: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
@@ -154,9 +157,7 @@ class Chaos:
         found, database = self._findings, Database(self._url)
         try:
             async with database.reading() as connection:
-                rows = {
-                    row.job_id: row.status for row in await connection.execute(select(jobs.c.job_id, jobs.c.status))
-                }
+                all_jobs = (await connection.execute(select(jobs.c.job_id, jobs.c.status, jobs.c.body))).all()
                 kinds = select(ledger_transactions.c.transaction_id, ledger_transactions.c.kind)
                 settled = dict(tuple(row) for row in await connection.execute(kinds))
                 total = (await connection.execute(select(func.sum(ledger_entries.c.amount)))).scalar_one()
@@ -165,6 +166,9 @@ class Chaos:
                 recorded = {row.digest: row.created_at for row in await connection.execute(kept)}
         finally:
             await database.close()
+        rows = {row.job_id: row.status for row in all_jobs}
+        errors = (json.loads(row.body)["error"] for row in all_jobs)
+        found.reasons = Counter(f"{error['step']} {error['reason']}" for error in errors if error)
         found.jobs = len(rows)
         found.ended = Counter(rows.values())
         open_jobs = sum(not JobStatus(status).terminal for status in rows.values())

@@ -7,7 +7,7 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -199,4 +199,4 @@ def _calls(system: World, job_id: str, name: str = "") -> list[float]:
     return [float(line[0]) for line in lines if line[3] == job_id and name in line[1]]
 
 
-Measure = Callable[[], Awaitable[Figures]]
+Measure = Callable[[], Coroutine[Any, Any, Figures]]

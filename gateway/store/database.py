@@ -11,7 +11,9 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-_POOL = {"pool_size": 10, "max_overflow": 10, "pool_pre_ping": True}
+from gateway.settings import Settings
+
+_POOL = {"pool_size": 20, "max_overflow": 20, "pool_pre_ping": True}
 
 
 class Database:
@@ -24,7 +26,7 @@ class Database:
     def __init__(self, url: str | URL) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = create_async_engine(_with_driver(self.url, "aiosqlite"), **({} if self.is_sqlite else _POOL))
+        self._engine = create_async_engine(_with_driver(self.url, "aiosqlite"), **_POOL)
         self._writer = self._engine.execution_options(writing=True)
         if self.is_sqlite:
             event.listen(self._engine.sync_engine, "connect", lambda connection, _: _make_durable(connection, None))
@@ -34,6 +36,11 @@ class Database:
     def file(cls, path: Path) -> Database:
         """SQLite, one file of any name."""
         return cls(URL.create("sqlite", database=str(path)))
+
+    @classmethod
+    def of(cls, settings: Settings) -> Database:
+        """The one that a gateway's settings name; its folder must be there."""
+        return cls(settings.database_url) if settings.database_url else cls.file(settings.home / "studio.db")
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection to read through."""

@@ -17,8 +17,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.model import Job, JobEvent, JobStatus, Session
+from gateway.store import schema
 from gateway.store.database import Database
-from gateway.store.tables import executors, idempotency_keys, job_events, jobs, metadata, sessions, stage_results
+from gateway.store.tables import executors, idempotency_keys, job_events, jobs, sessions, stage_results
 
 Value = TypeVar("Value")
 Call = Literal["init", "transform"]
@@ -46,10 +47,14 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def open(self) -> None:
-        """Make the tables that are missing."""
+    async def open(self, *, migrate: bool = True) -> None:
+        """Bring the tables to what this build works with, or else refuse what is not.
+
+        Raises:
+            FailedPrecondition: reason ``SCHEMA_TOO_NEW`` or, where it may not ``migrate``, ``SCHEMA_TOO_OLD``.
+        """
         async with self.database.writing() as connection:
-            await connection.run_sync(metadata.create_all)
+            await connection.run_sync(schema.upgrade if migrate else schema.require_newest)
 
     async def add_session(self, connection: AsyncConnection, session: Session) -> None:
         """Store a new session."""

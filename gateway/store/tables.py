@@ -161,6 +161,15 @@ balances = Table(
 )
 """The sum of each of an account's books, kept up with every transaction."""
 
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    _account(primary_key=True),
+    Column("secret", String(64), nullable=False),
+    _when("created_at"),
+)
+"""What an account's webhooks are signed with. Kept as it is: who signs must have it."""
+
 executors = Table(
     "executors",
     metadata,
@@ -183,6 +192,3 @@ deliveries = Table(
     Index("deliveries_by_time", "next_at"),
 )
 """Webhooks to send; ``next_at`` is null once nothing more will be tried."""
-
-INCREMENTS_ONLY = ("ledger_transactions", "ledger_entries")
-"""Tables whose rows are written once and stay."""

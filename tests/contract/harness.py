@@ -26,6 +26,7 @@ from gateway.stages import Stages
 from gateway.store import Database, Store
 from lensora.core.blobs import FolderStore, file_url
 from lensora.core.errors import LensoraError
+from lensora.core.outside import Outside
 from lensora.runtime.errors import from_rpc
 from lensora.runtime.server import Listener
 from lensora.studio.v1 import studio_pb2, studio_pb2_grpc
@@ -182,22 +183,27 @@ shared = Shared()
 
 
 @contextlib.asynccontextmanager
-async def running_gateway(home: Path, services: Services, **changes: Any) -> AsyncIterator[Gateway]:
+async def running_gateway(
+    home: Path, services: Services, outside: Outside | None = None, **changes: Any
+) -> AsyncIterator[Gateway]:
     """A gateway of one's own, in place of the shared one."""
     await shared.stop()
-    async with _gateway(home, services, **changes) as running:
+    async with _gateway(home, services, outside, **changes) as running:
         yield running
 
 
 @contextlib.asynccontextmanager
-async def _gateway(home: Path, services: Services, **changes: Any) -> AsyncIterator[Gateway]:
+async def _gateway(
+    home: Path, services: Services, outside: Outside | None = None, **changes: Any
+) -> AsyncIterator[Gateway]:
     """A gateway, wired as its composition root does it."""
     free = {"listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0"}
     settings = Settings(home=home, **free | services.targets | changes)
-    database = Database.file(home / "studio.db")
-    event.listen(database._engine.sync_engine, "connect", _hurry)
+    database = Database.of(settings)
+    if database.is_sqlite:
+        event.listen(database._engine.sync_engine, "connect", _hurry)
     store, blobs = Store(database), FolderStore(home / "blobs")
-    studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
+    studio = Studio(settings, store, blobs, Stages(settings, store, blobs), outside)
     signer, now = signing.signer(settings), time.time()
     signer._clock = lambda: now  # else two looks at one job could differ
     listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"], public=True)

@@ -90,17 +90,10 @@ async def test_an_empty_request_is_refused(gateway: Gateway) -> None:
     await refused(gateway.stub.CreateJob(studio_pb2.CreateJobRequest(), timeout=PATIENCE), INVALID)
 
 
-@pytest.mark.parametrize(
-    ("field", "changes"),
-    [
-        ("webhook_url", {"webhook_url": "https://example.com/hook"}),
-    ],
-)
-async def test_what_is_not_built_yet_is_not_ignored(
-    gateway: Gateway, session_id: str, field: str, changes: dict[str, Any]
-) -> None:
-    error = await refused(gateway.create(spec_of(session_id, **changes)), grpc.StatusCode.UNIMPLEMENTED)
-    assert error.message.startswith(field)
+@pytest.mark.parametrize("url", ["http://example.com", "https://me:secret@example.com/", "https://0x7f.1/", "hook"])
+async def test_a_webhook_is_an_https_link(gateway: Gateway, session_id: str, url: str) -> None:
+    error = await refused(gateway.create(spec_of(session_id, webhook_url=url)), INVALID)
+    assert [violation.field for violation in error.violations] == ["webhook_url"]
 
 
 async def test_an_unknown_session_is_not_found(gateway: Gateway) -> None:

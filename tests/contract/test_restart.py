@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 from pathlib import Path
 
+import pytest
 from dbos import DBOS
 
 from gateway import ledger
@@ -14,7 +17,17 @@ from lensora.studio.v1 import studio_pb2
 from tests.contract.harness import Gateway, running_gateway, spec_of
 from tests.contract.scripted import JOB_METHODS, Services
 
+RELEASE_0_1 = Path(__file__).parents[1] / "unit/gateway/release_0_1.sql"
 SUCCEEDED = studio_pb2.JOB_STATUS_SUCCEEDED
+
+
+@pytest.fixture
+def either_database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways without a database of their own get this one."""
+    monkeypatch.setenv("GATEWAY_DATABASE_URL", database_url)
+
+
+on_both = pytest.mark.usefixtures("either_database")
 
 
 async def balance(gateway: Gateway) -> ledger.Balance:
@@ -22,6 +35,7 @@ async def balance(gateway: Gateway) -> ledger.Balance:
         return await ledger.balance(connection, "local")
 
 
+@on_both
 async def test_a_gateway_that_stops_goes_on_with_its_jobs_at_its_next_start(tmp_path: Path, services: Services) -> None:
     services["Reconstruct"].held()
     async with running_gateway(tmp_path, services, running_jobs=1) as gateway:
@@ -44,6 +58,7 @@ async def test_a_gateway_that_stops_goes_on_with_its_jobs_at_its_next_start(tmp_
         assert await balance(gateway) == _spent(jobs=2, uploads=1)
 
 
+@on_both
 async def test_a_job_whose_run_is_lost_gets_another(tmp_path: Path, services: Services) -> None:
     async with running_gateway(tmp_path, services, sweep_seconds=0.05) as gateway:
         hold = services["Render"].held()
@@ -57,6 +72,7 @@ async def test_a_job_whose_run_is_lost_gets_another(tmp_path: Path, services: Se
         assert await balance(gateway) == _spent(jobs=1, uploads=1)
 
 
+@on_both
 async def test_a_job_that_is_lost_again_and_again_is_given_up(tmp_path: Path, services: Services) -> None:
     async with running_gateway(tmp_path, services, sweep_seconds=0.05, max_runs=2) as gateway:
         services["Render"].held()
@@ -70,6 +86,7 @@ async def test_a_job_that_is_lost_again_and_again_is_given_up(tmp_path: Path, se
         assert await balance(gateway) == _spent(jobs=0, uploads=1)
 
 
+@on_both
 async def test_a_dead_replicas_job_is_taken_over_and_its_late_word_is_not_heard(
     tmp_path: Path, services: Services
 ) -> None:
@@ -79,10 +96,9 @@ async def test_a_dead_replicas_job_is_taken_over_and_its_late_word_is_not_heard(
         await services["Render"].begun()
         (run,) = await gateway.store.open_runs()
         await gateway.studio._executor._replace(run)  # as another replica does when our lease has run out
-        await services["Render"].begun(2)
-        services["Render"].hold = None
         first.set()
         assert (await gateway.finished(job.job_id)).status == SUCCEEDED
+        assert services.counts()["Render"] == 1, "what the first run made, the second found"
         await gateway.settled(lambda: gateway.studio._executor._running)
         assert await balance(gateway) == _spent(jobs=1, uploads=1)
         assert not await _replaced(gateway, run), "nobody takes over what has ended"
@@ -97,6 +113,17 @@ def _spent(*, jobs: int, uploads: int) -> ledger.Balance:
     """What a new local account has after so many good jobs and uploads."""
     earned = jobs * ledger.JOB_PRICE + uploads * ledger.INIT_PRICE
     return ledger.Balance(10**12 - earned, 0, earned, -(10**12))
+
+
+async def test_a_job_that_release_0_1_left_open_goes_on_and_costs_nothing(tmp_path: Path, services: Services) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "studio.db")) as connection:
+        connection.executescript(await asyncio.to_thread(RELEASE_0_1.read_text))
+    async with running_gateway(tmp_path, services, sweep_seconds=0.05) as gateway:
+        ended = await gateway.finished("0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c22")
+        assert (ended.status, ended.error.reason) == (studio_pb2.JOB_STATUS_FAILED, "SESSION_NOT_FOUND")
+        assert (ended.credits_used, ended.credits_refunded) == (0, 0)
+        assert await balance(gateway) == ledger.Balance(ledger.MAX_GRANT, 0, 0, -ledger.MAX_GRANT)
+        assert len((await gateway.get("0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c21")).artifacts) == 5
 
 
 async def test_a_home_may_have_any_name(tmp_path: Path, services: Services) -> None:

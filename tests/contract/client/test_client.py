@@ -263,7 +263,7 @@ async def test_calls_are_repeated_and_charged_once(
 
 
 async def test_keys_and_limits(services: Services, scheme: str, tmp_path: Path) -> None:
-    changes = {"auth": "keys", "rate_per_second": 0.5, "rate_burst": 1}
+    changes: dict[str, Any] = {"auth": "keys", "rate_per_second": 0.5, "rate_burst": 1}
     async with running_gateway(tmp_path, services, **changes) as gateway:
         url = gateway.http if scheme == "http" else f"grpc://{gateway.address}"
         key = await accounts.create_key(gateway.store.database, "acme")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -78,11 +76,8 @@ PLAIN = Job(
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = Store(Database.file(tmp_path / "studio.db"))
-    await store.open()
-    yield store
-    await store.database.close()
+def store(database: Database) -> Store:
+    return Store(database)
 
 
 async def add(store: Store, *values: Job | Session) -> None:
