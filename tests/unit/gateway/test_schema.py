@@ -150,7 +150,12 @@ async def test_what_release_0_1_left_is_all_there(old_home: Database) -> None:
     store = Store(old_home)
     await store.open()
     (_, queued), (_, done) = await store.list_jobs("local", 10, None)
-    assert (done.job_id, done.status, done.price, len(done.artifacts)) == ("0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c21", JobStatus.SUCCEEDED, 0, 5)
+    assert (done.job_id, done.status, done.price, len(done.artifacts)) == (
+        "0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c21",
+        JobStatus.SUCCEEDED,
+        0,
+        5,
+    )
     assert (queued.job_id, queued.status, queued.price) == ("0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c22", JobStatus.QUEUED, 0)
     assert [run.workflow_id for run in await store.open_runs()] == ["0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c22"]
     assert await store.session("local", str(done.options.session_id)) is not None
