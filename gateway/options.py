@@ -116,7 +116,10 @@ class JobOptions(_Options):
     seed: Annotated[int, Field(ge=-_INT64 - 1, le=_INT64)] = 0
     on_slab: Literal["clamp", "fail"] = "clamp"
     output: Output = Output()
-    webhook_url: Annotated[str, Field(max_length=links.MAX_LENGTH), AfterValidator(_link)] | None = None
+    webhook_url: (
+        Annotated[str, Field(max_length=links.MAX_LENGTH, json_schema_extra={"pattern": _URL}), AfterValidator(_link)]
+        | None
+    ) = None
 
 
 def checked_key(key: str) -> None:

@@ -63,6 +63,8 @@ class Executor:
         self._engine: Engine | None = None
         self._client: DBOSClient | None = None
         self._running: set[asyncio.Task[None]] = set()
+        self._held: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     async def start(self) -> None:
         """Join the replicas: take up our own jobs again, and those of the dead."""
@@ -108,14 +110,18 @@ class Executor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._client is None or self._engine is None:
             return
-        # What it can no longer note it finds again at the next start, so its complaints would only frighten.
-        logging.getLogger("dbos").setLevel(logging.CRITICAL)
-        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)  # first, so that it notes no run as failed
-        # DBOS had put its threads in place of the loop's own, and has ended them
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+        self._stopping = True
         for running in self._running:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        # What it can no longer note it finds again at the next start, so its complaints would only frighten.
+        logging.getLogger("dbos").setLevel(logging.CRITICAL)
+        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+        # DBOS had put its threads in place of the loop's own, and has ended them
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+        for held in self._held:
+            held.cancel()
+        await asyncio.gather(*self._held, return_exceptions=True)
         self._client.destroy()
         with contextlib.suppress(DBAPIError):  # a database that is down; the lease runs out by itself
             await self._store.end_lease(self._settings.executor_id)
@@ -181,10 +187,23 @@ class Executor:
     async def _step(self, job_id: str) -> None:
         task = asyncio.create_task(self._work(job_id, str(DBOS.workflow_id)))
         self._running.add(task)
+        if self._stopping:
+            task.cancel()
         try:
             await task
+        except asyncio.CancelledError:
+            if self._stopping:
+                await self._hold()
+            raise
         finally:
             self._running.discard(task)
+
+    async def _hold(self) -> None:
+        """Keep from DBOS that a run ended: it would note that it failed, where it is to be found again."""
+        this = asyncio.current_task()
+        if this is not None:
+            self._held.add(this)
+        await asyncio.Event().wait()
 
     async def _renew(self) -> None:
         expires_at = datetime.now(UTC) + timedelta(seconds=self._settings.lease_seconds)

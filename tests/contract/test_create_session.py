@@ -106,9 +106,11 @@ async def test_a_chunk_is_at_most_a_mebibyte(gateway: Gateway) -> None:
 
 async def test_detection_says_its_time(gateway: Gateway, services: Services) -> None:
     hold = services["DetectObjects"].held()
-    asyncio.get_running_loop().call_later(0.05, hold.set)
     upload = [options(), Request(chunk=b"a slow photo")]
-    response = await gateway.stub.CreateSession(upload, timeout=PATIENCE)
+    call = gateway.stub.CreateSession(upload, timeout=PATIENCE)
+    await services["DetectObjects"].begun()
+    asyncio.get_running_loop().call_later(0.05, hold.set)
+    response = await call
     assert 45 <= response.detect_elapsed_ms < 1000 * PATIENCE
 
 

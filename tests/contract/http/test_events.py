@@ -7,7 +7,6 @@ import contextlib
 import functools
 import operator
 import socket
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -73,9 +72,9 @@ async def test_an_unknown_job_is_not_found(caller: Caller) -> None:
 
 
 async def test_a_signed_address_ends_after_an_hour(gateway: Gateway, caller: Caller) -> None:
-    accepted = await caller.start()
+    accepted, now = await caller.start(), gateway.signer._clock()
     for seconds, status in ((3590, 200), (3610, 410)):
-        gateway.signer._clock = functools.partial(operator.add, time.time(), seconds)
+        gateway.signer._clock = functools.partial(operator.add, now, seconds)
         async with caller.client.stream("GET", accepted["events_url"]) as response:
             assert response.status_code == status
 
