@@ -52,6 +52,7 @@ from lensora.core.errors import (
 from lensora.core.outside import Outside
 from lensora.detect.v1 import detect_pb2
 from lensora.runtime.convert import box_from_proto
+from lensora.runtime.telemetry import identify, span, traceparent
 
 _log = structlog.get_logger()
 
@@ -111,8 +112,10 @@ class Studio:
             ResourceExhausted: reason ``RATE_LIMITED``.
         """
         if self._settings.auth == "off":
+            identify(account=LOCAL_ACCOUNT)
             return LOCAL_ACCOUNT
         account = await accounts.authenticate(self._database, key)
+        identify(account=account)
         self._limiter.take(account)
         return account
 
@@ -224,7 +227,15 @@ class Studio:
             last = len(session.objects) - 1
             raise InvalidArgument.of("object_index", f"0 to {last} in this session, not {options.object_index}")
         await self._require_room(account)
-        job = Job(str(uuid.uuid4()), account, options, created_at=datetime.now(UTC), price=ledger.JOB_PRICE)
+        job = Job(
+            str(uuid.uuid4()),
+            account,
+            options,
+            created_at=datetime.now(UTC),
+            price=ledger.JOB_PRICE,
+            traceparent=traceparent(),
+        )
+        identify(job_id=job.job_id)
         if isinstance(options.background, PictureBackground):
             await self._store.pin(account, job.job_id, [options.background.sha256])
             await self._blobs.run(self._blobs.put, account, picture)
@@ -246,6 +257,7 @@ class Studio:
         job = await self._store.job(account, job_id) if _ID.fullmatch(job_id) else None
         if job is None:
             raise NotFound("job_id: no such job", reason="JOB_NOT_FOUND")
+        identify(job_id=job_id)
         return job
 
     async def watch(self, account: str, job_id: str, after: int) -> AsyncIterator[JobEvent]:
@@ -337,16 +349,18 @@ class Studio:
             taken = await self._store.take(job_id, workflow_id)
             if taken is None:
                 return
-            log = _log.bind(job_id=job_id, account=taken[0].account_id)
             journal = self._journal(taken)
-            try:
-                await self._run(journal, log)
-            except Superseded:
-                log.info("job taken from this run")
-                return
-        log.info("job", status=journal.job.status)
+            with span("job", parent=journal.job.traceparent) as told:
+                identify(job_id=job_id, account=journal.job.account_id)
+                try:
+                    await self._run(journal)
+                except Superseded:
+                    _log.info("job taken from this run")
+                    return
+                told.set_attribute("lensora.status", journal.job.status)
+                _log.info("job", status=journal.job.status)
 
-    async def _run(self, journal: Journal, log: structlog.typing.FilteringBoundLogger) -> None:
+    async def _run(self, journal: Journal) -> None:
         job = journal.job
         try:
             session = await self._store.session(job.account_id, str(job.options.session_id))
@@ -363,8 +377,8 @@ class Studio:
             await _fail(journal, journal.job.step, FailedPrecondition(message, reason="JOB_TIMED_OUT"))
         except (Superseded, DBAPIError):  # without a database nothing can be told; the sweep gives the job a new run
             raise
-        except Exception as error:
-            log.error("job", exc_info=error)
+        except Exception as error:  # noqa: BLE001 - the log tells it, and the job must end
+            _log.error("job", exc_info=error)
             await _fail(journal, journal.job.step, Internal("an unexpected error; see the gateway's log"))
 
     async def _give_up(self, run: Run) -> None:

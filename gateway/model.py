@@ -176,6 +176,8 @@ class Job:
     crop: Box | None = None
     scene_note: str = ""
     error: JobError | None = None
+    traceparent: str = ""
+    """Of the call that made it (W3C Trace Context), so that its work, whenever it is done, belongs to that trace."""
     price: int = 0
     """Credits held for it, in whatever state it is."""
     started_at: datetime | None = None

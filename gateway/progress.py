@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import ledger, webhooks
+from gateway import ledger, metrics, webhooks
 from gateway.model import WORK_STEPS, Job, JobError, JobEvent, JobStatus, Step, StepRecord, StepState
 from gateway.store import Store
 
@@ -66,6 +66,7 @@ class Hub:
         """The job's events after number ``after``, as they come, up to and with the terminal one."""
         tail = self._tails.setdefault(job_id, _Tail(account))
         tail.watchers += 1
+        metrics.watchers_open.add(1)
         try:
             if self._poller is None:
                 self._poller = asyncio.create_task(self._poll())
@@ -81,6 +82,7 @@ class Hub:
                     await news.wait()
         finally:
             tail.watchers -= 1
+            metrics.watchers_open.add(-1)
             if not tail.watchers and self._tails.get(job_id) is tail:
                 del self._tails[job_id]
 
@@ -212,6 +214,9 @@ class Journal:
             settle = partial(_settle, job) if job.status.terminal else None
             if not await self._store.record(job, event, self._epoch, settle):
                 raise Superseded(job.job_id)
+            if job.status.terminal:
+                metrics.jobs_ended.add(1, {"status": job.status})
+                metrics.credits_refunded.add(job.refunded)
             self._job, self._seq = job, event.seq
             self._hub.tell(job.job_id, event)
 

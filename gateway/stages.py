@@ -19,6 +19,7 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 
+from gateway import metrics
 from gateway.blobs import BlobStore
 from gateway.settings import Settings
 from gateway.store import Store
@@ -32,6 +33,7 @@ from lensora.runtime.channels import open_channel
 from lensora.runtime.convert import box_from_proto
 from lensora.runtime.errors import from_rpc
 from lensora.runtime.interceptors import REQUEST_ID
+from lensora.runtime.telemetry import outgoing, span
 from lensora.segment.v1 import segment_pb2, segment_pb2_grpc
 from lensora.type.v1 import blob_pb2, engine_pb2, engine_pb2_grpc, geometry_pb2, mesh_pb2
 
@@ -172,18 +174,28 @@ class Stages:
         *,
         salt: str = "",
     ) -> Outcome[Any]:
-        """Find the stage's result, or make it and keep it; one with a ``salt`` is kept for those who know it.
-
-        A service that goes away is asked again once it is back, after a pause that doubles.
-        """
+        """Find the stage's result, or make it and keep it; one with a ``salt`` is kept for those who know it."""
         stage = _Stage(service, method, request, seconds or self.settings.stage_seconds, salt)
+        with span(f"stage {service}.{type(request).__name__.removesuffix('Request')}") as told:
+            begun = time.monotonic()
+            outcome = await self._persist(work, stage)
+            told.set_attributes({"lensora.reused": outcome.reused, "lensora.fingerprint": outcome.fingerprint})
+        if outcome.reused:
+            metrics.stages_reused.add(1, {"service": service})
+        else:
+            labels = {"service": service, "engine": outcome.result.engine.name}
+            metrics.stage_seconds.record(time.monotonic() - begun, labels)
+        return outcome
+
+    async def _persist(self, work: Work, stage: _Stage) -> Outcome[Any]:
+        """A service that goes away is asked again once it is back, after a pause that doubles."""
         for attempt in range(1, self.settings.stage_attempts):
             try:
                 return await self._find_or_make(work, stage)
             except _Absent:
                 raise
             except Unavailable as error:
-                _log.warning("stage retried", service=service, reason=error.reason, attempt=attempt)
+                _log.warning("stage retried", stage=stage.service, reason=error.reason, attempt=attempt)
             pause = self.settings.retry_seconds * 2 ** (attempt - 1)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
         return await self._find_or_make(work, stage)
@@ -248,7 +260,8 @@ class Stages:
         await asyncio.shield(task)
 
     async def _responses(self, work: Work, stage: _Stage, request: Message) -> AsyncGenerator[Any, None]:
-        call = stage.method(request, timeout=stage.seconds, metadata=((REQUEST_ID, work.request_id),))
+        metadata = tuple({REQUEST_ID: work.request_id, **outgoing()}.items())
+        call = stage.method(request, timeout=stage.seconds, metadata=metadata)
         try:
             async for response in call:
                 yield response

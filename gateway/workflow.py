@@ -26,6 +26,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway import metrics
 from gateway.settings import Settings
 from gateway.store import Run, Store
 from lensora.core.errors import LensoraError
@@ -158,6 +159,7 @@ class Executor:
         """Give every open job whose run is lost a new one; after too many, give the job up."""
         runs = {run.workflow_id: run for run in await self._store.open_runs()}
         if not runs:
+            _tell_open(0, 0)
             return
         living = await self._store.living()
         found = await DBOS.list_workflows_async(workflow_ids=list(runs), load_input=False, load_output=False)
@@ -166,6 +168,8 @@ class Executor:
             for status in found
             if status.status in _LIVE and (status.status != "PENDING" or status.executor_id in living)
         }
+        queued = sum(status.status in ("ENQUEUED", "DELAYED") for status in found)
+        _tell_open(queued, len(runs) - queued)
         for workflow_id, run in runs.items():
             if workflow_id not in alive:
                 await self._replace(run)
@@ -205,6 +209,11 @@ class Executor:
     async def _renew(self) -> None:
         expires_at = datetime.now(UTC) + timedelta(seconds=self._settings.lease_seconds)
         await self._store.renew_lease(self._settings.executor_id, expires_at)
+
+
+def _tell_open(queued: int, running: int) -> None:
+    metrics.jobs_open.set(queued, {"status": "queued"})
+    metrics.jobs_open.set(running, {"status": "running"})
 
 
 async def every(seconds: float, name: str, chore: Callable[[], Awaitable[None]]) -> None:

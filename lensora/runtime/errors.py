@@ -1,4 +1,4 @@
-"""One table from our errors to gRPC and HTTP, and back again from what a gRPC call raised.
+"""One table from our errors to gRPC and HTTP, and back again from what a call was answered.
 
 gRPC carries ``google.rpc.ErrorInfo`` (reason), ``BadRequest`` (fields) and ``RetryInfo`` in the trailing metadata.
 """
@@ -46,6 +46,13 @@ _HTTP_BY_REASON = {
     "BLOB_WRITE": 503,
 }
 """HTTP tells some cases apart that gRPC has one code for."""
+
+_OTHER_HTTP: dict[int, type[LensoraError]] = {
+    402: errors.FailedPrecondition,
+    408: errors.DeadlineExceeded,
+    410: errors.FailedPrecondition,
+    502: errors.Unavailable,
+}
 
 _BY_STATUS = {status: kind for kind, status, _ in _TABLE}
 
@@ -113,6 +120,30 @@ def from_rpc(error: grpc.RpcError) -> LensoraError:
     for detail in _details(call):
         _read_detail(detail, keywords)
     return kind(message, **keywords)
+
+
+def from_problem(status: int, problem: dict[str, Any], retry_after_s: float | None = None) -> LensoraError:
+    """The error that an HTTP answer tells of.
+
+    Args:
+        status: of HTTP.
+        problem: the body (RFC 9457), or what there is of it.
+        retry_after_s: of the header ``Retry-After``.
+    """
+    reason = str(problem.get("code") or "") or None
+    violations = tuple(FieldViolation(item["field"], item["rule"]) for item in problem.get("errors") or ())
+    message = str(problem.get("detail") or "") or f"HTTP {status}"
+    kind = _kind_of(status, reason, violations)
+    return kind(message, reason=reason, violations=violations, retry_after_s=retry_after_s)
+
+
+def _kind_of(status: int, reason: str | None, violations: tuple[FieldViolation, ...]) -> type[LensoraError]:
+    """The way back through the table; 422 is a broken rule or a state that forbids, and only the former names it."""
+    if status in (400, 413, 415) or (status == 422 and (violations or reason == errors.InvalidArgument.default_reason)):
+        return errors.InvalidArgument
+    if status in _OTHER_HTTP:
+        return _OTHER_HTTP[status]
+    return next((kind for kind, _, http in reversed(_TABLE) if http == status), errors.Internal)
 
 
 def _details(call: Any) -> list[any_pb2.Any]:

@@ -24,7 +24,7 @@ from lensora.runtime.process import die_with_parent
 from lensora.runtime.runners import Runner
 from lensora.runtime.settings import ServiceSettings
 from lensora.runtime.stage import Stage, engine_info
-from lensora.runtime.telemetry import configure_logs
+from lensora.runtime.telemetry import configure_export, configure_logs
 from lensora.type.v1 import engine_pb2, engine_pb2_grpc
 
 SERVER_OPTIONS = (
@@ -61,8 +61,8 @@ class _EngineServicer(engine_pb2_grpc.EngineServiceServicer):
 class Listener:
     """A gRPC server with health and reflection, for a stage service or the gateway."""
 
-    def __init__(self, listen: str, names: list[str]) -> None:
-        self._border = Border()
+    def __init__(self, listen: str, names: list[str], *, public: bool = False) -> None:
+        self._border = Border(public=public)
         self.server = grpc.aio.server(interceptors=[self._border], options=SERVER_OPTIONS)
         self.health = health_aio.HealthServicer()
         self._names = names
@@ -149,11 +149,14 @@ def run_process(main: Callable[[], Any], name: str, *, level: str, log_format: s
     if with_parent:
         die_with_parent()
     configure_logs(name, level=level, log_format=log_format)
+    flush = configure_export(name)
     try:
         asyncio.run(main())
     except (LensoraError, TimeoutError) as error:
         _log.error("cannot start", message=str(error), reason=getattr(error, "reason", "TIMEOUT"))
         return 1
+    finally:
+        flush()
     return 0
 
 

@@ -215,7 +215,7 @@ async def _gateway(
     studio = Studio(settings, store, blobs, Stages(settings, store, blobs), outside)
     signer, now = signing.signer(settings), time.time()
     signer._clock = lambda: now  # else two looks at one job could differ
-    listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
+    listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"], public=True)
     studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
     health = Health(settings, database, blobs)
     http = HttpServer(Edge(settings, studio, signer, health))

@@ -119,11 +119,11 @@ async def test_a_job_that_release_0_1_left_open_goes_on_and_costs_nothing(tmp_pa
     with contextlib.closing(sqlite3.connect(tmp_path / "studio.db")) as connection:
         connection.executescript(await asyncio.to_thread(RELEASE_0_1.read_text))
     async with running_gateway(tmp_path, services, sweep_seconds=0.05) as gateway:
-        ended = await gateway.finished("b-job")
+        ended = await gateway.finished("0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c22")
         assert (ended.status, ended.error.reason) == (studio_pb2.JOB_STATUS_FAILED, "SESSION_NOT_FOUND")
         assert (ended.credits_used, ended.credits_refunded) == (0, 0)
         assert await balance(gateway) == ledger.Balance(ledger.MAX_GRANT, 0, 0, -ledger.MAX_GRANT)
-        assert len((await gateway.get("a-job")).artifacts) == 5
+        assert len((await gateway.get("0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c21")).artifacts) == 5
 
 
 async def test_a_home_may_have_any_name(tmp_path: Path, services: Services) -> None:

@@ -29,6 +29,8 @@ def create_app(edge: Edge) -> ASGIApp:
         openapi_url=None,
         exception_handlers=problems.HANDLERS,
         redirect_slashes=False,
+        # the border traces requests, as it does over gRPC; FastAPI would also tell addresses with their signatures
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.edge = edge
     for router in (routes.studio, routes.billing, routes.operation):

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lensora.runtime.interceptors import REQUEST_ID, request_id
+from lensora.runtime.telemetry import ServedCall
 
 ABORT = "lensora.abort"
 """Extension of the scope: cuts the connection, whatever is still to be written."""
@@ -43,15 +44,28 @@ class _Call:
     def __init__(self, scope: Scope, receive: Receive, send: Send, stall_seconds: float) -> None:
         self._scope, self._receive, self._send, self._stall_seconds = scope, receive, send, stall_seconds
         headers = Headers(scope=scope)
+        self._headers = headers
         self._id = request_id(headers.get(REQUEST_ID, ""))
         self._unread = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         self._status, self._whole = 0, False
+        self._error: Exception | None = None
 
     async def serve(self, app: ASGIApp) -> None:
+        if self._scope["path"] in _QUIET:
+            await self._answer(app, _log.debug)
+            return
+        served = ServedCall(self._scope["method"], self._headers, public=True)
+        try:
+            await self._answer(app, _log.info)
+        finally:
+            route = getattr(self._scope.get("route"), "path", "")  # not the path, which names jobs
+            name = f"{self._scope['method']} {route}".strip()
+            served.end(self._error, name, **{"http.response.status_code": self._status})
+
+    async def _answer(self, app: ASGIApp, log: Callable[..., Any]) -> None:
         method = f"{self._scope['method']} {self._scope['path'][:200]}"
         structlog.contextvars.bind_contextvars(request_id=self._id, method=method)
         start = time.monotonic()
-        log: Callable[..., Any] = _log.debug if self._scope["path"] in _QUIET else _log.info
         try:
             await app(self._scope, self.receive, self.send)
             log("call", status=self._status, seconds=round(time.monotonic() - start, 4))
@@ -61,6 +75,7 @@ class _Call:
             log("call", status="stalled", seconds=round(time.monotonic() - start, 4))
             self._abort()
         except Exception as error:  # noqa: BLE001 - the outermost layer
+            self._error = error
             _log.error("call", status=500, seconds=round(time.monotonic() - start, 4), exc_info=error)
             if not self._whole:
                 self._abort()  # so that nobody takes half an answer for a whole one

@@ -150,11 +150,16 @@ async def test_what_release_0_1_left_is_all_there(old_home: Database) -> None:
     store = Store(old_home)
     await store.open()
     (_, queued), (_, done) = await store.list_jobs("local", 10, None)
-    assert (done.job_id, done.status, done.price, len(done.artifacts)) == ("a-job", JobStatus.SUCCEEDED, 0, 5)
-    assert (queued.job_id, queued.status, queued.price) == ("b-job", JobStatus.QUEUED, 0)
-    assert [run.workflow_id for run in await store.open_runs()] == ["b-job"]
+    assert (done.job_id, done.status, done.price, len(done.artifacts)) == (
+        "0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c21",
+        JobStatus.SUCCEEDED,
+        0,
+        5,
+    )
+    assert (queued.job_id, queued.status, queued.price) == ("0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c22", JobStatus.QUEUED, 0)
+    assert [run.workflow_id for run in await store.open_runs()] == ["0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c22"]
     assert await store.session("local", str(done.options.session_id)) is not None
-    assert [event.seq for event in await store.events("local", "a-job", 0)] == [1]
+    assert [event.seq for event in await store.events("local", "0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c21", 0)] == [1]
     assert await store.stage_result("local", "d" * 64, "a session") is None, "its blobs could not be told"
     photo = (await store.session("local", str(done.options.session_id))).photo  # type: ignore[union-attr]
     kept = [photo.sha256, *(stored.sha256 for stored in done.artifacts.values())]
