@@ -193,8 +193,11 @@ class Journal:
 
         def change(job: Job) -> tuple[Job, StepRecord]:
             now = datetime.now(UTC)
-            steps = tuple(_closed(record, error.step if error else None, now) for record in job.steps)
-            ended = replace(job, status=status, steps=steps, ended_at=now, error=error, **changes)
+            told = error
+            if error and job.record(error.step).state is StepState.DONE:
+                told = replace(error, step=job.step)  # it was done between the failure and now
+            steps = tuple(_closed(record, told.step if told else None, now) for record in job.steps)
+            ended = replace(job, status=status, steps=steps, ended_at=now, error=told, **changes)
             return ended, StepRecord(Step.DONE, state, float(state is StepState.DONE))
 
         await self._change(change)

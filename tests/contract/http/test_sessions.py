@@ -14,7 +14,7 @@ async def test_a_deleted_session_takes_its_jobs_and_files_along(
     services["Render"].held()
     running = await caller.start(seed=5)
     await services["Render"].begun(2)
-    before = (await caller.client.get("/v1/credits")).json()["available"]
+    before = (await caller.client.get("/v1/credits")).json()["balance"]
     for session_id in (result["session_id"], (await gateway.studio.job("local", running["job_id"])).options.session_id):
         assert (await caller.client.delete(f"/v1/studio/sessions/{session_id}")).status_code == 204
         refused(await caller.client.delete(f"/v1/studio/sessions/{session_id}"), 404, "SESSION_NOT_FOUND")
@@ -23,4 +23,4 @@ async def test_a_deleted_session_takes_its_jobs_and_files_along(
     for url in result["outputs"].values():
         refused(await caller.client.get(url), 404)
     assert (await services["Render"].calls[1].gone()).cancelled, "work on it was stopped"
-    assert (await caller.client.get("/v1/credits")).json()["available"] == before + 75, "and refunded"
+    assert (await caller.client.get("/v1/credits")).json()["balance"] == before + 75, "and refunded"

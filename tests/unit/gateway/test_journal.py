@@ -107,6 +107,18 @@ async def test_the_failed_step_is_marked_and_what_never_began_is_cancelled() -> 
     store.check()
 
 
+async def test_the_failed_step_is_one_that_is_not_done() -> None:
+    store = MemoryStore()
+    journal = store.journal()
+    await journal.begin()
+    await journal.done(Step.CROPPING, reused=False, fingerprint="f")  # while somebody says that it failed there
+    await journal.end(JobStatus.FAILED, error=JobError(Step.CROPPING, "R", "m"))
+    ended = store.jobs[-1]
+    assert ended.error == JobError(Step.REMOVING_BG, "R", "m")
+    assert [record.step for record in ended.steps if record.state is StepState.FAILED] == [Step.REMOVING_BG]
+    store.check()
+
+
 async def test_small_moves_are_no_events() -> None:
     store = MemoryStore()
     journal = store.journal()
