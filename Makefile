@@ -8,17 +8,20 @@ STAMP := $(VENV)/.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system photos photos-all demo up test fuzz check format protos lock bench sheet clean
+.PHONY: help setup setup-dev system postgres photos photos-all demo up test fuzz check format protos lock bench sheet clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: system $(STAMP)-run ## all that running needs: system libraries, .venv, models
 
-setup-dev: setup $(STAMP)-dev tests/tools/node_modules photos-all ## all that testing needs on top
+setup-dev: setup postgres $(STAMP)-dev tests/tools/node_modules photos-all ## all that testing needs on top
 
 system:
 	@./scripts/system.sh
+
+postgres:
+	@test -x /usr/lib/postgresql/15/bin/initdb || ./scripts/system.sh postgresql-15
 
 $(STAMP)-run: requirements/run.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

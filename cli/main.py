@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import os
-import signal
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import structlog
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from lensora.core.errors import LensoraError
+from cli.admin import credits_app, db_app, keys_app
+from cli.running import run, typed_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 models_app = typer.Typer(no_args_is_help=True, help="Model files: what there is, and getting it.")
 app.add_typer(models_app, name="models")
-
-_INTERRUPTED = 130
+app.add_typer(keys_app, name="keys")
+app.add_typer(credits_app, name="credits")
+app.add_typer(db_app, name="db")
 
 Listen = Annotated[str, typer.Option(help="HOST:PORT of the gateway.")]
 Home = Annotated[Path, typer.Option(help="Folder of the database, the blobs and the logs.")]
@@ -51,13 +49,16 @@ def make(
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the four files; out/PHOTO by default.")] = None,
     server: Annotated[str | None, typer.Option(help="HOST:PORT of a running gateway; else one is started.")] = None,
+    key: Annotated[
+        str, typer.Option(envvar="LENSORA_KEY", help="API key, where the gateway asks for one.", show_envvar=True)
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
     """Make the four files from one photo."""
     from cli import make as making  # gRPC and its protos: only who makes pays for loading them
 
     console = Console(stderr=as_json)
-    with _typed_errors(console):
+    with typed_errors(console):
         order = making.order(
             photo.read_bytes(),
             background,
@@ -69,8 +70,9 @@ def make(
             out or Path("out") / photo.stem,
             server,
             background_picture,
+            key,
         )
-        made = _run(making.make(order, console))
+        made = run(making.make(order, console))
         if as_json:
             typer.echo(making.as_json(made))
         else:
@@ -91,9 +93,9 @@ def detect(
     from cli import detect as detecting
 
     console = Console(stderr=as_json)
-    with _typed_errors(console):
+    with typed_errors(console):
         file = out or Path("out") / photo.stem / "objects.png"
-        found = _run(detecting.detect(photo.read_bytes(), max_objects, file, server, console))
+        found = run(detecting.detect(photo.read_bytes(), max_objects, file, server, console))
         if as_json:
             typer.echo(detecting.as_json(found))
         else:
@@ -103,14 +105,15 @@ def detect(
 @app.command()
 def up(
     listen: Listen = "127.0.0.1:50050",
+    http: Annotated[str, typer.Option(help="HOST:PORT of its HTTP edge; 127.0.0.1:8080 if that is free.")] = "",
     home: Home = Path("~/.local/share/lensora"),
 ) -> None:
     """Run the five services and the gateway until stopped."""
     from cli import up as running
 
     console = Console()
-    with _typed_errors(console):
-        _run(running.up(home.expanduser().resolve(), listen, console))
+    with typed_errors(console):
+        run(running.up(home.expanduser().resolve(), listen, http, console))
 
 
 @app.command()
@@ -128,7 +131,7 @@ def doctor(
     else:
         examining.print_table(findings, Console())
     if not examining.healthy(findings):
-        _exit(1)
+        raise typer.Exit(1)
 
 
 @models_app.command("list")
@@ -154,7 +157,7 @@ def fetch_models(
     from lensora.core import models
 
     console = Console()
-    with _typed_errors(console):
+    with typed_errors(console):
         wanted = names or models.needed()
         accepted = []
         for model in map(models.get, wanted):
@@ -164,35 +167,6 @@ def fetch_models(
                     accepted.append(model.name)
         report = lambda name, what: console.print(f"{name}: {what}", highlight=False)  # noqa: E731
         models.fetch(wanted, report, accepted=accepted)
-
-
-@contextlib.contextmanager
-def _typed_errors(console: Console) -> Any:
-    """A typed error becomes one readable line and exit status 1; an interrupt, 130."""
-    try:
-        yield
-    except LensoraError as error:
-        console.print(f"[bold red]{error.reason}[/]  {error.message}", soft_wrap=True, highlight=False)
-        _exit(1)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        console.print("stopped")
-        _exit(_INTERRUPTED)
-
-
-def _exit(status: int) -> NoReturn:
-    raise typer.Exit(status)
-
-
-def _run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end; SIGINT and SIGTERM cancel ``main``, which then cleans up."""
-
-    async def cancellable() -> Any:
-        task = asyncio.ensure_future(main)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        return await task
-
-    return asyncio.run(cancellable())
 
 
 def main() -> None:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 from rich.console import Console
 
 from cli import supervisor
 
+_SETTING = "GATEWAY_HTTP_LISTEN"
+_HTTP = "127.0.0.1:8080"
+"""Where HTTP is served unless told otherwise, and if nobody else is there."""
 
-async def up(home: Path, listen: str, console: Console) -> None:
+
+async def up(home: Path, listen: str, http: str, console: Console) -> None:
     """Run until cancelled.
+
+    Args:
+        home: absolute folder of the database, the blobs and the logs.
+        listen: ``host:port`` of the gateway; port 0 takes a free one.
+        http: where it serves HTTP as well; empty: as the environment says, else ``_HTTP`` if that is free.
+        console: where to tell.
 
     Raises:
         Unavailable: a process could not be kept up.
     """
+    http = http or os.environ.get(_SETTING, "") or (_HTTP if _is_free(_HTTP) else "")
+    os.environ[_SETTING] = http  # which the gateway inherits
     async with supervisor.running(home, listen) as system:
         with console.status("starting"):
             seconds = await system.ready()
@@ -24,5 +38,18 @@ async def up(home: Path, listen: str, console: Console) -> None:
             f"Ready in {seconds:.1f} s. The gateway speaks gRPC on {system.address}; Ctrl-C stops all six.",
             soft_wrap=True,
         )
+        where = f"HTTP on http://{http} (see /docs)" if http else f"no HTTP: {_HTTP} is taken, choose another by --http"
+        console.print(where, soft_wrap=True, highlight=False)
         console.print(f"Logs and data: {system.home}", soft_wrap=True, highlight=False)
         await system.broken
+
+
+def _is_free(listen: str) -> bool:
+    host, _, port = listen.rpartition(":")
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the gateway does
+        try:
+            one.bind((host, int(port)))
+        except OSError:
+            return False
+    return True

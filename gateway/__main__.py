@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import sys
 from typing import IO
 
+from gateway import signing
+from gateway.blobs import open_store
 from gateway.edge.grpc import StudioServicer
+from gateway.edge.http import Edge, HttpServer
+from gateway.health import Health
 from gateway.jobs import Studio
 from gateway.settings import Settings
 from gateway.stages import Stages
-from gateway.store import Store
-from lensora.core.blobs import FolderStore
+from gateway.store import Database, Store
 from lensora.core.errors import Unavailable
 from lensora.runtime.server import Listener, run_process
 from lensora.studio.v1.studio_pb2_grpc import add_StudioServiceServicer_to_server
@@ -29,15 +33,22 @@ def _lock(settings: Settings) -> IO[str]:
 
 
 async def _serve(settings: Settings) -> None:
-    with _lock(settings):
-        store, blobs = Store.sqlite(settings.home / "studio.db"), FolderStore(settings.home / "blobs")
+    database = Database.of(settings)
+    with _lock(settings) if database.is_sqlite else contextlib.nullcontext():
+        store = Store(database)
+        blobs = open_store(settings.blobs_url, settings.home / "blobs", settings.url_seconds)
         studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
-        listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
-        add_StudioServiceServicer_to_server(StudioServicer(studio), listener.server)
+        signer = signing.signer(settings)
+        listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"], public=True)
+        add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
+        health = Health(settings, database, blobs)
+        http = HttpServer(Edge(settings, studio, signer, health)) if settings.http_listen else None
         await studio.start()
         await listener.server.start()
+        if http is not None:
+            await http.start()
         try:
-            await listener.serve_until_signal(settings.drain_seconds)
+            await listener.serve_until_signal(settings.drain_seconds, http.stop if http else None)
         finally:
             await studio.stop()
 

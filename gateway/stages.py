@@ -6,18 +6,25 @@ import asyncio
 import contextlib
 import hashlib
 import math
+import random
+import re
 import time
+import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import grpc
+import structlog
 from google.protobuf.message import Message
 
+from gateway import metrics
+from gateway.blobs import BlobStore
 from gateway.settings import Settings
 from gateway.store import Store
 from lensora.background.v1 import background_pb2, background_pb2_grpc
-from lensora.core.blobs import FolderStore, sha256_hex
+from lensora.core.blobs import sha256_hex
 from lensora.core.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
 from lensora.detect.v1 import detect_pb2, detect_pb2_grpc
 from lensora.mesh3d.v1 import mesh3d_pb2, mesh3d_pb2_grpc
@@ -26,6 +33,7 @@ from lensora.runtime.channels import open_channel
 from lensora.runtime.convert import box_from_proto
 from lensora.runtime.errors import from_rpc
 from lensora.runtime.interceptors import REQUEST_ID
+from lensora.runtime.telemetry import outgoing, span
 from lensora.segment.v1 import segment_pb2, segment_pb2_grpc
 from lensora.type.v1 import blob_pb2, engine_pb2, engine_pb2_grpc, geometry_pb2, mesh_pb2
 
@@ -34,9 +42,13 @@ Result = TypeVar("Result", bound=Message)
 Progress = Callable[[float, str], Awaitable[None]]
 """Awaited with (fraction, phase) while a stage runs."""
 
+_log = structlog.get_logger()
+
 _FINGERPRINT_SECONDS = 30.0
 
 _OPTIONAL_TARGETS = {"alpha_video_target"}
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +65,31 @@ class Work:
     """On whose behalf a stage runs, and whom it tells."""
 
     account: str
+    session_id: str
     request_id: str
     progress: Progress
+
+
+class _Absent(Unavailable):
+    """A service that did not come for as long as we wait; there is no use in waiting again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """One call to make."""
+
+    service: str
+    method: Any
+    request: Message
+    seconds: float
+    salt: str
+
+    @property
+    def result_type(self) -> Any:
+        return _result_type(self.service, type(self.request).__name__)
+
+    def digest(self, fingerprint: str) -> str:
+        return stage_digest(self.service, fingerprint, self.request, self.salt)
 
 
 @dataclass(slots=True)
@@ -67,27 +102,29 @@ class Stages:
 
     settings: Settings
     store: Store
-    blobs: FolderStore
+    blobs: BlobStore
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
+    _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)
     _asked: dict[str, float] = field(default_factory=dict)
     """When each service was last asked for its fingerprint; monotonic seconds."""
+    _tidying: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def detect(self, work: Work, image: bytes, max_objects: int) -> Outcome[detect_pb2.DetectObjectsResult]:
         """The normalised photo and the proposals in it. The upload itself is not kept."""
-        target = self.blobs.new_target()
-        staging = asyncio.create_task(asyncio.to_thread(self.blobs.stage, target, image))
-        request = detect_pb2.DetectObjectsRequest(
-            image=blob_pb2.Blob(url=target, sha256=hashlib.sha256(image).hexdigest(), size=len(image)),
-            max_objects=max_objects,
-        )
+        targets: list[str] = []
+
+        def stage() -> blob_pb2.Blob:
+            targets.append(self.blobs.new_target())
+            return blob_pb2.Blob(url=self.blobs.stage(targets[0], image), sha256=sha256_hex(image), size=len(image))
+
         stub: Any = detect_pb2_grpc.DetectServiceStub(self._channel("detect"))
+        staging = asyncio.create_task(self.blobs.run(stage))
         try:
-            await asyncio.shield(staging)
+            request = detect_pb2.DetectObjectsRequest(image=await asyncio.shield(staging), max_objects=max_objects)
             return await self._run(work, "detect", stub.DetectObjects, request, self.settings.init_seconds)
         finally:
-            await asyncio.wait([staging])  # a thread cannot be stopped, and must not write after the discard
-            self.blobs.discard(target)
+            await self._tidy(staging, targets)
 
     async def segment(self, work: Work, request: segment_pb2.SegmentRequest) -> Outcome[segment_pb2.SegmentResult]:
         """The cut-out."""
@@ -97,10 +134,10 @@ class Stages:
     async def build_scene(
         self, work: Work, request: background_pb2.BuildSceneRequest
     ) -> Outcome[background_pb2.BuildSceneResult]:
-        """The scene; from a link it is made anew each time, as who serves the link may have changed the picture."""
+        """The scene; from a link each job makes its own, as who serves the link may have changed the picture."""
         stub: Any = background_pb2_grpc.BackgroundServiceStub(self._channel("background"))
-        lasting = request.backdrop.WhichOneof("kind") != "url"
-        return await self._run(work, "background", stub.BuildScene, request, lasting=lasting)
+        salt = work.request_id if request.backdrop.WhichOneof("kind") == "url" else ""
+        return await self._run(work, "background", stub.BuildScene, request, salt=salt)
 
     async def compose(
         self, work: Work, request: background_pb2.ComposeRequest
@@ -122,7 +159,8 @@ class Stages:
         return await self._run(work, "render", stub.Render, request)
 
     async def close(self) -> None:
-        """Close all channels."""
+        """Close all channels, and finish tidying."""
+        await asyncio.gather(*self._tidying, return_exceptions=True)
         for channel in self._channels.values():
             await channel.close()
 
@@ -134,56 +172,101 @@ class Stages:
         request: Message,
         seconds: float | None = None,
         *,
-        lasting: bool = True,
+        salt: str = "",
     ) -> Outcome[Any]:
-        """Find the stage's result, or make it and keep it; one that is not ``lasting`` is always made."""
-        result_type = _result_type(service, type(request).__name__)
-        digest = _digest(service, await self._fingerprint(service), request)
-        kept = await self.store.stage_result(work.account, digest) if lasting else None
-        if kept is not None:
-            result = result_type.FromString(kept)
-            if await asyncio.to_thread(self._all_there, work.account, result):
-                return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
-        result = await self._make(work, service, method, request, seconds or self.settings.stage_seconds)
-        fingerprint = self._fingerprints[service] = result.engine.fingerprint
-        if lasting:
-            key = _digest(service, fingerprint, request)
-            await self.store.keep_stage_result(work.account, key, fingerprint, result.SerializeToString())
-        return Outcome(result, reused=False, fingerprint=fingerprint)
+        """Find the stage's result, or make it and keep it; one with a ``salt`` is kept for those who know it."""
+        stage = _Stage(service, method, request, seconds or self.settings.stage_seconds, salt)
+        with span(f"stage {service}.{type(request).__name__.removesuffix('Request')}") as told:
+            begun = time.monotonic()
+            outcome = await self._persist(work, stage)
+            told.set_attributes({"lensora.reused": outcome.reused, "lensora.fingerprint": outcome.fingerprint})
+        if outcome.reused:
+            metrics.stages_reused.add(1, {"service": service})
+        else:
+            labels = {"service": service, "engine": outcome.result.engine.name}
+            metrics.stage_seconds.record(time.monotonic() - begun, labels)
+        return outcome
 
-    async def _make(self, work: Work, service: str, method: Any, request: Message, seconds: float) -> Any:
-        call = type(request)()
-        call.CopyFrom(request)
-        targets = self._aim(call)
-        for blob in _find(call, blob_pb2.Blob):
-            if blob.WhichOneof("source") is None:
-                blob.url = self.blobs.url(work.account, blob.sha256)
+    async def _persist(self, work: Work, stage: _Stage) -> Outcome[Any]:
+        """A service that goes away is asked again once it is back, after a pause that doubles."""
+        for attempt in range(1, self.settings.stage_attempts):
+            try:
+                return await self._find_or_make(work, stage)
+            except _Absent:
+                raise
+            except Unavailable as error:
+                _log.warning("stage retried", stage=stage.service, reason=error.reason, attempt=attempt)
+            pause = self.settings.retry_seconds * 2 ** (attempt - 1)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
+        return await self._find_or_make(work, stage)
+
+    async def _find_or_make(self, work: Work, stage: _Stage) -> Outcome[Any]:
+        digest = stage.digest(await self._fingerprint(stage.service))
+        async with self._turns.setdefault((work.account, digest), asyncio.Lock()):  # who asks for the same waits for it
+            kept = await self.store.stage_result(work.account, digest, work.session_id)
+            if kept is not None:
+                result = stage.result_type.FromString(kept)
+                if await self.blobs.run(self._all_there, work.account, result):
+                    return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
+            await self._connect(stage.service)
+            pin = uuid.uuid4().hex
+            result = await self._make(work, stage, pin)
+            fingerprint = self._fingerprints[stage.service] = result.engine.fingerprint
+            blobs = {blob.sha256: blob.size for blob in _find(result, blob_pb2.Blob)}
+            await self.store.keep_stage_result(
+                work.account,
+                stage.digest(fingerprint),
+                fingerprint,
+                result.SerializeToString(),
+                blobs,
+                work.session_id,
+                pin,
+            )
+            return Outcome(result, reused=False, fingerprint=fingerprint)
+
+    async def _make(self, work: Work, stage: _Stage, pin: str) -> Any:
+        call = type(stage.request)()
+        call.CopyFrom(stage.request)
+        targets: list[str] = []
+        aiming = asyncio.create_task(self.blobs.run(self._aim, work.account, call, targets))
         result: Any = None
         try:
-            await self._connect(service)
-            async with contextlib.aclosing(self._responses(work, service, method, call, seconds)) as responses:
+            await asyncio.shield(aiming)
+            async with contextlib.aclosing(self._responses(work, stage, call)) as responses:
                 async for response in responses:
                     if response.WhichOneof("event") == "progress":
                         await work.progress(response.progress.fraction, response.progress.phase)
                     else:
                         result = response.result
             if result is None:
-                raise Internal(f"{service} ended without a result", reason="STAGE_PROTOCOL")
-            await asyncio.to_thread(self._publish, work.account, result, targets)
+                raise Internal(f"{stage.service} ended without a result", reason="STAGE_PROTOCOL")
+            await self.store.pin(work.account, pin, _announced(result, targets))
+            await self.blobs.run(self._publish, work.account, result, targets)
         finally:
-            for target in targets:
-                self.blobs.discard(target)  # not awaited: a task may be cancelled again while it tidies
+            await self._tidy(aiming, targets)
         return result
 
-    async def _responses(
-        self, work: Work, service: str, method: Any, request: Message, seconds: float
-    ) -> AsyncGenerator[Any, None]:
-        call = method(request, timeout=seconds, metadata=((REQUEST_ID, work.request_id),))
+    async def _tidy(self, aiming: asyncio.Task[Any], targets: list[str]) -> None:
+        """Discard targets once the thread that makes them is done; who waits may be cancelled, and it goes on."""
+
+        async def tidy() -> None:
+            await asyncio.wait([aiming])
+            for target in targets:
+                await self.blobs.run(self.blobs.discard, target)
+
+        task = asyncio.create_task(tidy())
+        self._tidying.add(task)
+        task.add_done_callback(self._tidying.discard)
+        await asyncio.shield(task)
+
+    async def _responses(self, work: Work, stage: _Stage, request: Message) -> AsyncGenerator[Any, None]:
+        metadata = tuple({REQUEST_ID: work.request_id, **outgoing()}.items())
+        call = stage.method(request, timeout=stage.seconds, metadata=metadata)
         try:
             async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:
-            raise _explained(service, error, seconds) from error
+            raise _explained(stage.service, error, stage.seconds) from error
         finally:
             call.cancel()  # one that was left in the middle would run on in the service
 
@@ -207,31 +290,31 @@ class Stages:
             async with asyncio.timeout(self.settings.connect_seconds):
                 await self._channel(service).channel_ready()
         except TimeoutError:
-            raise _gone(service) from None
+            raise _Absent(_gone(service).message, reason="STAGE_UNAVAILABLE") from None
 
     def _channel(self, service: str) -> grpc.aio.Channel:
         if service not in self._channels:
             self._channels[service] = open_channel(getattr(self.settings, f"{service}_target"))
         return self._channels[service]
 
-    def _aim(self, request: Any) -> list[str]:
-        """Give every result of the request a URL to write to; an optional one only where the request asks for it."""
-        targets = []
+    def _aim(self, account: str, request: Any, targets: list[str]) -> None:
+        """Give every input a URL to read, and every result one to write to, which is added to ``targets``.
+
+        An optional result has one only where the request asks for it.
+        """
+        for blob in _find(request, blob_pb2.Blob):
+            if blob.WhichOneof("source") is None:
+                blob.url = self.blobs.url(account, blob.sha256)
         for descriptor in request.DESCRIPTOR.fields:
             if descriptor.message_type is not blob_pb2.BlobTarget.DESCRIPTOR:
                 continue
             if descriptor.name not in _OPTIONAL_TARGETS or request.HasField(descriptor.name):
-                target = self.blobs.new_target()
-                getattr(request, descriptor.name).url = target
-                targets.append(target)
-        return targets
+                targets.append(self.blobs.new_target())
+                getattr(request, descriptor.name).url = targets[-1]
 
     def _publish(self, account: str, result: Message, targets: list[str]) -> None:
         """Take the result's bytes into the account; afterwards its blobs are bare references."""
-        blobs = list(_find(result, blob_pb2.Blob))
-        if len(blobs) < len(targets) or not _sound(result):
-            raise Internal("a stage's result lacks something, or makes no sense", reason="STAGE_PROTOCOL")
-        for blob in blobs:
+        for blob in _find(result, blob_pb2.Blob):
             if blob.WhichOneof("source") == "inline":
                 if (blob.sha256, blob.size) != (sha256_hex(blob.inline), len(blob.inline)):
                     raise Internal("a stage returned other bytes than it announced", reason="BLOB_DIGEST")
@@ -244,6 +327,16 @@ class Stages:
 
     def _all_there(self, account: str, result: Message) -> bool:
         return all(self.blobs.exists(account, blob.sha256) for blob in _find(result, blob_pb2.Blob))
+
+
+def _announced(result: Message, targets: list[str]) -> list[str]:
+    """Digests of the result's bytes, if it is one that can be believed."""
+    blobs = list(_find(result, blob_pb2.Blob))
+    if len(blobs) < len(targets) or not _sound(result):
+        raise Internal("a stage's result lacks something, or makes no sense", reason="STAGE_PROTOCOL")
+    if not all(_SHA256.fullmatch(blob.sha256) for blob in blobs):
+        raise Internal("a stage announced other than digests", reason="BLOB_DIGEST")
+    return [blob.sha256 for blob in blobs]
 
 
 def _result_type(service: str, request_name: str) -> Any:
@@ -309,11 +402,11 @@ def _sound(value: Any) -> bool:
     return all(_sound(item) for content, repeated in fields for item in (content if repeated else (content,)))
 
 
-def _digest(service: str, fingerprint: str, request: Message) -> str:
+def stage_digest(service: str, fingerprint: str, request: Message, salt: str) -> str:
     """SHA-256 over what the result depends on; where bytes lie does not matter, what they are does."""
     bare = type(request)()
     bare.CopyFrom(request)
     for blob in _find(bare, blob_pb2.Blob):
         blob.ClearField("source")
-    name = f"{service}\n{request.DESCRIPTOR.full_name}\n{fingerprint}\n".encode()
+    name = f"{service}\n{request.DESCRIPTOR.full_name}\n{fingerprint}\n{salt}\n".encode()
     return hashlib.sha256(name + bare.SerializeToString(deterministic=True)).hexdigest()

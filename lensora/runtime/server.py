@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from lensora.runtime.process import die_with_parent
 from lensora.runtime.runners import Runner
 from lensora.runtime.settings import ServiceSettings
 from lensora.runtime.stage import Stage, engine_info
-from lensora.runtime.telemetry import configure_logs
+from lensora.runtime.telemetry import configure_export, configure_logs
 from lensora.type.v1 import engine_pb2, engine_pb2_grpc
 
 SERVER_OPTIONS = (
@@ -61,8 +61,8 @@ class _EngineServicer(engine_pb2_grpc.EngineServiceServicer):
 class Listener:
     """A gRPC server with health and reflection, for a stage service or the gateway."""
 
-    def __init__(self, listen: str, names: list[str]) -> None:
-        self._border = Border()
+    def __init__(self, listen: str, names: list[str], *, public: bool = False) -> None:
+        self._border = Border(public=public)
         self.server = grpc.aio.server(interceptors=[self._border], options=SERVER_OPTIONS)
         self.health = health_aio.HealthServicer()
         self._names = names
@@ -92,8 +92,15 @@ class Listener:
         self._fit = fit
         await self.set_serving(serving=self._open)
 
-    async def serve_until_signal(self, drain_seconds: float) -> None:
-        """Serve until SIGTERM or SIGINT, then drain: NOT_SERVING, let calls finish, stop."""
+    async def serve_until_signal(
+        self, drain_seconds: float, also_drain: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Serve until SIGTERM or SIGINT, then drain: NOT_SERVING, let calls finish, stop.
+
+        Args:
+            drain_seconds: how long calls may take to finish.
+            also_drain: awaited meanwhile; for what the process serves beside gRPC.
+        """
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -103,7 +110,10 @@ class Listener:
         await stop.wait()
         _log.info("draining", seconds=drain_seconds)
         await self.set_serving(serving=False)
+        beside = asyncio.ensure_future(also_drain()) if also_drain else None
         drained = await self._border.wait_idle(drain_seconds)
+        if beside is not None:
+            await beside
         await self.server.stop(0)  # what is left are health watchers, which never end by themselves
         _log.info("stopped", drained=drained)
 
@@ -139,11 +149,14 @@ def run_process(main: Callable[[], Any], name: str, *, level: str, log_format: s
     if with_parent:
         die_with_parent()
     configure_logs(name, level=level, log_format=log_format)
+    flush = configure_export(name)
     try:
         asyncio.run(main())
     except (LensoraError, TimeoutError) as error:
         _log.error("cannot start", message=str(error), reason=getattr(error, "reason", "TIMEOUT"))
         return 1
+    finally:
+        flush()
     return 0
 
 

@@ -22,8 +22,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
+from gateway.blobs import open_store
 from lensora.background.v1 import background_pb2_grpc
-from lensora.core.blobs import BlobAccess, FolderStore
+from lensora.core.blobs import BlobAccess
 from lensora.core.errors import InvalidArgument, LensoraError
 from lensora.core.scene import Scene
 from lensora.detect.v1 import detect_pb2_grpc
@@ -51,7 +52,7 @@ from services.segment.servicer import SegmentServicer
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 """Cases a test; 0 for the few, always the same, of an ordinary test run."""
 
-STORE = FolderStore(Path(tempfile.mkdtemp(prefix="lensora-fuzz-")))
+STORE = open_store("", Path(tempfile.mkdtemp(prefix="lensora-fuzz-")), 60.0)
 """What the services read from and write to."""
 
 PATIENCE = 300.0

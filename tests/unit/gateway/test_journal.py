@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.model import WORK_STEPS, JobError, JobStatus, Step, StepState
-from gateway.progress import Hub, Journal, follow
+from gateway.progress import Hub, Journal, Superseded
 from gateway.store import Store
 from tests.unit.gateway.stories import JOB, MemoryStore
 
@@ -138,13 +138,17 @@ class Growing:
         await asyncio.sleep(0)  # news that come now must not be lost
         return found
 
+    async def last_seqs(self, _: object) -> dict[str, int]:
+        return {"job": len(self._memory.events)}
+
 
 async def test_followers_lose_no_news_and_leave_nothing_behind() -> None:
-    memory, hub = MemoryStore(), Hub()
-    journal = Journal(cast(Store, memory), hub, JOB, 0)
+    memory = MemoryStore()
+    hub = Hub(cast(Store, Growing(memory)), 0.01)
+    journal = Journal(cast(Store, memory), hub, JOB, 0, memory.epoch)
 
     async def read(after: int) -> list[int]:
-        return [event.seq async for event in follow(cast(Store, Growing(memory)), hub, "local", "job", after)]
+        return [event.seq async for event in hub.follow("local", "job", after)]
 
     readers = [asyncio.create_task(read(after)) for after in (0, 0, 3)]
     await journal.begin()
@@ -155,4 +159,33 @@ async def test_followers_lose_no_news_and_leave_nothing_behind() -> None:
         seen = await asyncio.gather(*readers, late)
     last = memory.events[-1].seq
     assert seen == [list(range(first, last + 1)) for first in (1, 1, 4, 2)]
-    assert not hub._watchers
+    assert not hub._tails
+    await hub.stop()
+
+
+async def test_followers_hear_what_another_replica_tells() -> None:
+    memory = MemoryStore()
+    hub = Hub(cast(Store, Growing(memory)), 0.01)
+    journal = memory.journal()  # which tells another hub
+    reader = asyncio.create_task(_numbers(hub))
+    await journal.begin()
+    await journal.running(Step.CROPPING)
+    await journal.end(JobStatus.CANCELLED)
+    async with asyncio.timeout(10):
+        assert await reader == [1, 2, 3]
+    await hub.stop()
+
+
+async def _numbers(hub: Hub) -> list[int]:
+    return [event.seq async for event in hub.follow("local", "job", 0)]
+
+
+async def test_who_was_superseded_writes_no_more() -> None:
+    memory = MemoryStore()
+    journal = memory.journal()
+    await journal.begin()
+    memory.epoch += 1
+    for change in (journal.running(Step.CROPPING), journal.end(JobStatus.FAILED)):
+        with pytest.raises(Superseded):
+            await change
+    assert len(memory.events) == 1
