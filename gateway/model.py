@@ -190,7 +190,8 @@ class Job:
         """Share of the whole work done, in [0, 1]; never falls, because no step's fraction does."""
         if self.status is JobStatus.SUCCEEDED:
             return 1.0
-        return sum(_SHARES[record.step] * record.fraction for record in self.steps)
+        # the last step may be done a moment before the job is
+        return min(0.99, sum(_SHARES[record.step] * record.fraction for record in self.steps))
 
     def record(self, step: Step) -> StepRecord:
         """The record of one step."""
