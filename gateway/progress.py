@@ -193,9 +193,7 @@ class Journal:
 
         def change(job: Job) -> tuple[Job, StepRecord]:
             now = datetime.now(UTC)
-            told = error
-            if error and job.record(error.step).state is StepState.DONE:
-                told = replace(error, step=job.step)  # it was done between the failure and now
+            told = error and replace(error, step=_blamed(job, error.step))
             steps = tuple(_closed(record, told.step if told else None, now) for record in job.steps)
             ended = replace(job, status=status, steps=steps, ended_at=now, error=told, **changes)
             return ended, StepRecord(Step.DONE, state, float(state is StepState.DONE))
@@ -236,8 +234,14 @@ def _with(job: Job, record: StepRecord) -> Job:
     return replace(job, steps=(*job.steps[:position], record, *job.steps[position + 1 :]))
 
 
+def _blamed(job: Job, step: Step) -> Step:
+    """The step that a failure is told of: the one it was met in, unless that was done before the failure is stored."""
+    open_still = step in WORK_STEPS and job.record(step).state is not StepState.DONE
+    return step if open_still else job.step
+
+
 def _closed(record: StepRecord, failed: Step | None, now: datetime) -> StepRecord:
-    if record.state is StepState.DONE:
+    if record.state is StepState.DONE and record.step is not failed:  # the last may be: its film was never delivered
         return record
     state = StepState.FAILED if record.step is failed else StepState.CANCELLED
     return replace(record, state=state, ended_at=now)

