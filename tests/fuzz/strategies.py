@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import struct
 import zlib
@@ -215,7 +216,7 @@ _JSON: st.SearchStrategy[Any] = (
     )
     | st.integers(-3, 10**6)
     | st.floats()
-)
+).map(copy.deepcopy)  # what is put into a document may be spoilt in turn
 
 
 def spoilt_glb(seeds: list[tuple[dict[str, Any], bytes]], pack: Pack) -> st.SearchStrategy[bytes]:
