@@ -9,7 +9,7 @@ from typing import IO
 
 from gateway import signing
 from gateway.blobs import open_store
-from gateway.edge.grpc import StudioServicer
+from gateway.edge.grpc import StudioServicer, border
 from gateway.edge.http import Edge, HttpServer
 from gateway.health import Health
 from gateway.jobs import Studio
@@ -39,7 +39,7 @@ async def _serve(settings: Settings) -> None:
         blobs = open_store(settings.blobs_url, settings.home / "blobs", settings.url_seconds)
         studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
         signer = signing.signer(settings)
-        listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"], public=True)
+        listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"], border())
         add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
         health = Health(settings, database, blobs)
         http = HttpServer(Edge(settings, studio, signer, health)) if settings.http_listen else None

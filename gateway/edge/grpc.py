@@ -15,8 +15,10 @@ from gateway.ledger import INIT_PRICE
 from gateway.model import ArtifactKind, Job
 from gateway.options import JobOptions, SessionOptions, validated
 from gateway.signing import Signer
+from gateway.store import DATABASE_ERRORS, database_down
 from lensora.core.errors import InvalidArgument, LensoraError
 from lensora.core.imaging import MAX_FILE_BYTES
+from lensora.runtime.interceptors import Border
 from lensora.studio.v1 import studio_pb2, studio_pb2_grpc
 
 _CHUNK_BYTES = 256 * 1024
@@ -24,6 +26,11 @@ _UPLOAD_CHUNK_BYTES = 1024 * 1024
 _DRAIN_BYTES, _DRAIN_SECONDS = MAX_FILE_BYTES // 2, 2.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def border() -> Border:
+    """What stands between the servicer and the world."""
+    return Border(public=True, explain=lambda error: database_down() if isinstance(error, DATABASE_ERRORS) else None)
 
 
 class StudioServicer(studio_pb2_grpc.StudioServiceServicer):

@@ -11,13 +11,25 @@ from typing import Any, TypeVar
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from gateway.settings import Settings
+from lensora.core.errors import Unavailable
 
 Value = TypeVar("Value")
 
 _POOL = {"pool_size": 20, "max_overflow": 20, "pool_pre_ping": True}
+
+
+DATABASE_ERRORS = (OperationalError, InterfaceError)
+"""What is raised where the database does not answer; other errors of the driver's are defects of ours."""
+
+
+def database_down() -> Unavailable:
+    """What callers are told then."""
+    message = "the database does not answer; nothing was done"
+    return Unavailable(message, reason="DATABASE_DOWN", retry_after_s=2.0)
 
 
 class Database:

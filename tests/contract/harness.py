@@ -17,7 +17,7 @@ from sqlalchemy import event
 
 from gateway import signing
 from gateway.blobs import BlobStore, open_store
-from gateway.edge.grpc import StudioServicer
+from gateway.edge.grpc import StudioServicer, border
 from gateway.edge.http import Edge, HttpServer
 from gateway.health import Health
 from gateway.jobs import Studio
@@ -215,7 +215,7 @@ async def _gateway(
     studio = Studio(settings, store, blobs, Stages(settings, store, blobs), outside)
     signer, now = signing.signer(settings), time.time()
     signer._clock = lambda: now  # else two looks at one job could differ
-    listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"], public=True)
+    listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"], border())
     studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
     health = Health(settings, database, blobs)
     http = HttpServer(Edge(settings, studio, signer, health))

@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 from structlog.contextvars import get_contextvars
 
 from gateway.limits import REMAINING, RESET
-from lensora.core.errors import FieldViolation, InvalidArgument, LensoraError, Unavailable
+from gateway.store import DATABASE_ERRORS, database_down
+from lensora.core.errors import FieldViolation, InvalidArgument, LensoraError
 from lensora.runtime.errors import http_status, told_message, told_violations
 
 MEDIA_TYPE = "application/problem+json"
@@ -81,8 +82,7 @@ async def from_http(_: Request, error: HTTPException) -> Response:
 
 async def from_database(request: Request, _: DBAPIError) -> Response:
     """The database does not answer."""
-    gone = Unavailable("the database does not answer; nothing was done", reason="DATABASE_DOWN", retry_after_s=2.0)
-    return await from_error(request, gone)
+    return await from_error(request, database_down())
 
 
 async def from_anything(_: Request, __: Exception) -> Response:
@@ -94,7 +94,7 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
     LensoraError: from_error,
     RequestValidationError: from_validation,
     HTTPException: from_http,
-    DBAPIError: from_database,
+    **dict.fromkeys(DATABASE_ERRORS, from_database),
     Exception: from_anything,
 }
 """For FastAPI."""
