@@ -37,6 +37,7 @@ from lensora.runtime.stage import Stage
 from lensora.segment.v1 import segment_pb2_grpc
 from services.background.core.build import build_scene
 from services.background.core.fetch import Fetcher
+from services.background.core.sentences import MiniLm
 from services.background.engines import embedded as background_engine
 from services.background.servicer import BackgroundServicer
 from services.detect.servicer import DetectServicer
@@ -218,8 +219,8 @@ async def all_stages(scene: Scene) -> AsyncIterator[grpc.aio.Channel]:
     """The five servicers on one server, behind the real border.
 
     Their engines are the real ones, but for the networks of detect and segment, and for what is costly and tells a
-    stranger nothing: most scenes are ``scene``, most solids are the last that was made, most films are grey, and films
-    have two frames a second.
+    stranger nothing: most scenes are ``scene``, most prompts are read but not thought about, most solids are the last
+    that was made, most films are grey, and films have two frames a second.
     """
     with pytest.MonkeyPatch.context() as patch:
         for network in ("detect.engines.embedded.Saliency", "segment.engines.embedded.Saliency",
@@ -238,6 +239,8 @@ async def all_stages(scene: Scene) -> AsyncIterator[grpc.aio.Channel]:
             await runner.start()
             add(servicer(Stage(runner, BlobAccess(STORE.prefix))), listener.server)
             runners.append(runner)
+        layer = Sparing(MiniLm._layer, 6 * max(20, EXAMPLES // 50), lambda _, states, __: states)
+        patch.setattr(MiniLm, "_layer", lambda *given: layer(*given))  # only now: the scenes' own phrases are at home
         await listener.server.start()
         async with open_channel(listener.address) as channel:
             yield channel

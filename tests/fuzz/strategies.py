@@ -36,6 +36,11 @@ def text(longest: int) -> st.SearchStrategy[str]:
     return st.text(st.characters(exclude_categories=["Cs"]), max_size=longest)
 
 
+def prose(longest: int) -> st.SearchStrategy[str]:
+    """Any text of letters, marks, digits, signs and spaces: what passes for words, in whatever script."""
+    return st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"]), max_size=longest)
+
+
 _TEXTS = st.sampled_from(
     [
         *("", " ", "\0", "\n", "\x1b[31m", "\u202e", "a" * 1001, "0" * 64, "../../etc/passwd", "👩\u200d🍳", "\ufffe"),
