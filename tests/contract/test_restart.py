@@ -91,9 +91,12 @@ async def test_a_dead_replicas_job_is_taken_over_and_its_late_word_is_not_heard(
     tmp_path: Path, services: Services
 ) -> None:
     async with running_gateway(tmp_path, services) as gateway:
+        services["Render"].phases = ()
         first = services["Render"].held()
         job = await gateway.start()
         await services["Render"].begun()
+        # all else is told: a first run that hears of its successor throws away what it is at
+        await gateway.until(job.job_id, studio_pb2.STEP_COMPOSITING, studio_pb2.STEP_STATE_DONE)
         (run,) = await gateway.store.open_runs()
         await gateway.studio._executor._replace(run)  # as another replica does when our lease has run out
         first.set()
