@@ -28,8 +28,6 @@ _QUIET = ("/grpc.health.v1.", "/grpc.reflection.")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = structlog.get_logger()
 
-Explain = Callable[[Exception], LensoraError | None]
-
 
 def request_id(given: str) -> str:
     """The caller's own id of a request, where it is a plain one; else a new one."""
@@ -41,11 +39,13 @@ class Border(grpc.aio.ServerInterceptor):
 
     Args:
         public: whether anybody may call, or only processes of ours.
-        explain: what callers are told of an exception that is not ours; None where it is a defect.
+        explained: makes an error that callers can be told of from one of a library that the process uses.
     """
 
-    def __init__(self, *, public: bool = False, explain: Explain = lambda _: None) -> None:
-        self.public, self.explain = public, explain
+    def __init__(
+        self, *, public: bool = False, explained: Callable[[BaseException], BaseException] = lambda error: error
+    ) -> None:
+        self.public, self.explained = public, explained
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -153,8 +153,7 @@ class _Call:
     async def _tell(self, error: BaseException | None) -> None:
         """One log line, and the status that the caller gets."""
         seconds = round(time.monotonic() - self._start, 4)
-        if isinstance(error, Exception):
-            error = self._border.explain(error) or error
+        error = self._border.explained(error) if error else None
         if error is None:
             _log.info("call", code="OK", seconds=seconds)
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):

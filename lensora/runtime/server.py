@@ -59,7 +59,7 @@ class _EngineServicer(engine_pb2_grpc.EngineServiceServicer):
 
 
 class Listener:
-    """A gRPC server with health and reflection, for a stage service or, behind a border of its own, the gateway."""
+    """A gRPC server with health and reflection, for a stage service or the gateway."""
 
     def __init__(self, listen: str, names: list[str], border: Border | None = None) -> None:
         self._border = border or Border()
