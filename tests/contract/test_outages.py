@@ -52,7 +52,8 @@ async def test_a_database_that_is_gone_for_a_while(
     ):
         hold = services["Render"].held()
         running, waiting = await gateway.start(), await gateway.start(seed=1)
-        watching = asyncio.create_task(collect(gateway.watch(running.job_id)))
+        watch = studio_pb2.WatchJobRequest(job_id=running.job_id)
+        watching = asyncio.create_task(collect(gateway.stub.WatchJob(watch)))
         await services["Render"].begun()
         assert all((await ready(gateway, caller)).values())
         with gone(postgres, url):
