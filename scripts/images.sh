@@ -45,7 +45,7 @@ base() {
         echo "$public cannot be pulled: making a base from Debian's packages" >&2
         command -v mmdebstrap >/dev/null || ./scripts/system.sh mmdebstrap >&2
         scratch=$(mktemp -d)
-        mmdebstrap --quiet --variant=apt --include=python3,ca-certificates \
+        mmdebstrap --quiet --variant=apt --include=python3,ca-certificates,usr-is-merged \
             --aptopt='APT::Install-Recommends "false"' \
             --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
             --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$scratch/base.tar" >&2
