@@ -66,15 +66,19 @@ check: setup-dev ## lint, types, import rules, protos
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against protos/released.binpb
 	$(MAKE) --silent protos
-	git diff --exit-code -- 'lensora/*/v1'
+	git diff --exit-code -- 'lensora/*/v1' controlplane/wire
 
 format: setup-dev ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-protos: ## regenerate the stubs in lensora/*/v1
+protos: ## regenerate the stubs in lensora/*/v1 and controlplane/wire
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos \
 		--python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I . \
+		--python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. controlplane/wire/admin.proto
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I . \
+		--python_out=. --mypy_out=quiet:. controlplane/wire/xds.proto
 
 lock: ## resolve requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra all --output-file requirements/run.txt pyproject.toml

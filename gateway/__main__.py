@@ -39,12 +39,13 @@ async def _serve(settings: Settings) -> None:
         blobs = open_store(settings.blobs_url, settings.home / "blobs", settings.url_seconds)
         studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
         signer = signing.signer(settings)
-        listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"], public=True)
+        names = ["lensora.studio.v1.StudioService"]
+        listener = Listener(settings.listen, names, public=True, health_listen=settings.health_listen)
         add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
         health = Health(settings, database, blobs)
         http = HttpServer(Edge(settings, studio, signer, health)) if settings.http_listen else None
         await studio.start()
-        await listener.server.start()
+        await listener.start()
         if http is not None:
             await http.start()
         try:
