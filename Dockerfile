@@ -14,7 +14,7 @@ RUN python3 -m venv --without-pip /opt/venv \
         --find-links /layout/wheels --require-hashes --requirement "requirements/${SERVICE}.txt" \
     && mkdir -p /app/services \
     && case "${SERVICE}" in \
-        gateway) module=gateway; cp -r cli gateway /app/ ;; \
+        gateway) module=gateway; cp -r cli gateway controlplane /app/ ;; \
         controlplane) module=controlplane; cp -r controlplane /app/ ;; \
         *) module="services.${SERVICE}"; cp -r services/__init__.py "services/${SERVICE}" /app/services/ ;; \
     esac \
