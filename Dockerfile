@@ -39,7 +39,10 @@ RUN if [ "${SERVICE}" = render ]; then \
         && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
         && printf '{"file_format_version": "1.0.0", "ICD": {"library_path": "libEGL_nvidia.so.0"}}\n' \
             > /usr/share/glvnd/egl_vendor.d/10_nvidia.json; \
-    fi
+    fi \
+    # a new volume that is mounted there belongs to who writes to it
+    && mkdir -p /var/lib/lensora /etc/lensora/tls \
+    && chown 10001:10001 /var/lib/lensora /etc/lensora/tls
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /layout/models /opt/models
 COPY --from=build /app /app

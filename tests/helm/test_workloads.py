@@ -11,6 +11,7 @@ import pytest
 
 from controlplane.settings import Settings as ControlplaneSettings
 from gateway.settings import Settings as GatewaySettings
+from lensora.runtime import mesh
 from services.background.settings import Settings as BackgroundSettings
 from services.detect.settings import Settings as DetectSettings
 from services.mesh3d.settings import Settings as Mesh3dSettings
@@ -224,7 +225,7 @@ def test_addresses_lead_to_services_that_are_there(case: str) -> None:
             if variable == "OTEL_EXPORTER_OTLP_ENDPOINT"
         }
         if bootstrap := told.get("GRPC_XDS_BOOTSTRAP_CONFIG"):
-            asked |= {server["server_uri"] for server in json.loads(bootstrap)["xds_servers"]}
+            asked |= {server["server_uri"].removeprefix("dns:///") for server in json.loads(bootstrap)["xds_servers"]}
         asked |= {word[7:].partition("/")[0] for word in container.get("command", []) if word.startswith("http://")}
     assert asked
     assert asked <= there
@@ -309,7 +310,9 @@ def test_a_gateway_owns_its_jobs_by_its_name() -> None:
     [container] = pod(gateway)["spec"]["containers"]
     [entry] = [entry for entry in container["env"] if entry["name"] == "GATEWAY_EXECUTOR_ID"]
     assert entry["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
-    assert "$(GATEWAY_EXECUTOR_ID)" in environment(container)["GRPC_XDS_BOOTSTRAP_CONFIG"]
+    told = json.loads(environment(container)["GRPC_XDS_BOOTSTRAP_CONFIG"])
+    ours = mesh.bootstrap("dns:///x-lensora-controlplane:18000", "$(GATEWAY_EXECUTOR_ID)", "/etc/lensora/tls", 60.0)
+    assert told == json.loads(ours)
     assert container["env"].index(entry) == 0, "what is filled in must be told before"
 
 

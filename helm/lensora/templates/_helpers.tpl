@@ -294,10 +294,10 @@ services:
 
 {{/* What gRPC in the gateway is told at its start: where the control plane is, and its own certificates. */}}
 {{- define "lensora.bootstrap" -}}
-{{- $provider := dict "certificate_file" "/etc/lensora/tls/tls.crt" "private_key_file" "/etc/lensora/tls/tls.key" "ca_certificate_file" "/etc/lensora/tls/ca.crt" "refresh_interval" "60s" -}}
+{{- $provider := dict "certificate_file" "/etc/lensora/tls/tls.crt" "private_key_file" "/etc/lensora/tls/tls.key" "ca_certificate_file" "/etc/lensora/tls/ca.crt" "refresh_interval" "60.000s" -}}
 {{- $mtls := include "lensora.mtls" . -}}
 {{- $credentials := ternary (dict "type" "tls" "config" $provider) (dict "type" "insecure") (eq $mtls "true") -}}
-{{- $server := dict "server_uri" (printf "%s-controlplane:18000" (include "lensora.fullname" .)) "channel_creds" (list $credentials) "server_features" (list "xds_v3") -}}
+{{- $server := dict "server_uri" (printf "dns:///%s-controlplane:18000" (include "lensora.fullname" .)) "channel_creds" (list $credentials) "server_features" (list "xds_v3") -}}
 {{- $bootstrap := dict "xds_servers" (list $server) "node" (dict "id" "$(GATEWAY_EXECUTOR_ID)" "cluster" "lensora") -}}
 {{- if $mtls }}{{ $_ := set $bootstrap "certificate_providers" (dict "mesh" (dict "plugin_name" "file_watcher" "config" $provider)) }}{{ end -}}
 {{- toJson $bootstrap -}}
