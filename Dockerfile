@@ -6,7 +6,12 @@ FROM ${BASE} AS build
 ARG SERVICE
 WORKDIR /src
 COPY out/images/${SERVICE}/ /layout/
-COPY . .
+COPY requirements/ requirements/
+COPY lensora/ lensora/
+COPY services/ services/
+COPY gateway/ gateway/
+COPY controlplane/ controlplane/
+COPY cli/ cli/
 # What no service loads is left out: tests, the C API beside the Python module that has all of it, tools for training.
 # The gateway's image is also the operators': it has the command `lensora`
 RUN python3 -m venv --without-pip /opt/venv \
