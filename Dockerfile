@@ -29,9 +29,13 @@ RUN python3 -m venv --without-pip /opt/venv \
     && printf '#!/opt/venv/bin/python\nfrom cli.main import main\n\nmain()\n' > /opt/venv/bin/lensora \
     && chmod 755 /opt/venv/bin/serve /opt/venv/bin/lensora \
     && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
-    && cd /opt/venv/lib/python3.11/site-packages \
-    && rm -rf onnxruntime/capi/libonnxruntime.so* onnxruntime/transformers onnxruntime/tools onnxruntime/quantization \
-        onnxruntime/datasets ai_edge_litert/libLiteRtWebGpuAccelerator.so ai_edge_litert/tools \
+    && rm -rf /opt/venv/lib/python3.11/site-packages/onnxruntime/capi/libonnxruntime.so* \
+        /opt/venv/lib/python3.11/site-packages/onnxruntime/transformers \
+        /opt/venv/lib/python3.11/site-packages/onnxruntime/tools \
+        /opt/venv/lib/python3.11/site-packages/onnxruntime/quantization \
+        /opt/venv/lib/python3.11/site-packages/onnxruntime/datasets \
+        /opt/venv/lib/python3.11/site-packages/ai_edge_litert/libLiteRtWebGpuAccelerator.so \
+        /opt/venv/lib/python3.11/site-packages/ai_edge_litert/tools \
     && python3 -m compileall -q /app /opt/venv
 
 FROM ${BASE}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import sys
+from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
@@ -24,9 +25,9 @@ def probe(address: str) -> str:
 
 def _ask_grpc(address: str) -> str:
     with grpc.insecure_channel(address) as channel:
-        check = health_pb2_grpc.HealthStub(channel).Check
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         try:
-            answer = check(health_pb2.HealthCheckRequest(), timeout=_SECONDS)
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=_SECONDS)
         except grpc.RpcError as error:
             return str(error.details() if isinstance(error, grpc.Call) else error)
     serves = answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -36,6 +36,9 @@ SERVER_OPTIONS = (
     ("grpc.max_send_message_length", 32 * 1024 * 1024),
 )
 
+LIVENESS = "liveness"
+"""Serves for as long as the process answers, also while it drains or is unfit: for who would kill it otherwise."""
+
 _log = structlog.get_logger()
 
 
@@ -120,6 +123,7 @@ class Listener:
 
     async def start(self) -> None:
         """Accept calls, and health checks on the port for probes."""
+        await self.health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         if self._probes is not None:
             await self._probes.start()
         await self.server.start()
