@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from cli.main import app
 from controlplane import model
 from lensora.runtime.mesh import bootstrap
 from tests.helm.chart import ROOT, SERVICES, run
@@ -92,6 +94,15 @@ def test_the_mesh_and_its_clients_agree(services: dict[str, Any]) -> None:
             value for variable, value in services[name]["environment"].items() if variable.endswith("_CERTIFICATES")
         )
         assert folder == f"/etc/lensora/tls/{name.partition('-')[0]}"
+
+
+def test_certificates_are_made_where_they_are_read(services: dict[str, Any], tmp_path: Path) -> None:
+    words = [*services["certificates"]["entrypoint"], *services["certificates"]["command"]]
+    assert words[0] == "lensora"
+    end = CliRunner().invoke(app, [word.replace("/etc/lensora/tls", str(tmp_path)) for word in words[1:]])
+    assert end.exit_code == 0, end.output
+    for name in OURS:
+        assert (tmp_path / name.partition("-")[0] / "tls.crt").is_file()
 
 
 def test_who_waits_for_health_waits_for_somebody_who_tells_it(services: dict[str, Any]) -> None:
