@@ -5,17 +5,18 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto' | sort)
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11
 STAMP := $(VENV)/.stamp
+IMAGES := detect segment background mesh3d render controlplane
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system postgres photos photos-all demo up test fuzz check format protos lock bench sheet clean
+.PHONY: help setup setup-dev system postgres photos photos-all demo up test test-containers fuzz check format protos lock images bench sheet clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: system $(STAMP)-run ## all that running needs: system libraries, .venv, models
 
-setup-dev: setup postgres $(STAMP)-dev tests/tools/node_modules photos-all ## all that testing needs on top
+setup-dev: setup postgres $(STAMP)-dev tests/tools/node_modules photos-all .cache/tools ## all that testing needs on top
 
 system:
 	@./scripts/system.sh
@@ -37,6 +38,10 @@ $(STAMP)-dev: requirements/dev.txt $(STAMP)-run
 tests/tools/node_modules: tests/tools/package-lock.json
 	command -v npm >/dev/null || ./scripts/system.sh nodejs npm
 	cd tests/tools && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+.cache/tools: scripts/tools.sh $(STAMP)-run
+	@./scripts/tools.sh
 	touch $@
 
 photos:
@@ -63,22 +68,39 @@ check: setup-dev ## lint, types, import rules, protos
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	./scripts/checkov.sh
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against protos/released.binpb
 	$(MAKE) --silent protos
-	git diff --exit-code -- 'lensora/*/v1'
+	git diff --exit-code -- 'lensora/*/v1' controlplane/wire
 
 format: setup-dev ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-protos: ## regenerate the stubs in lensora/*/v1
+protos: ## regenerate the stubs in lensora/*/v1 and controlplane/wire
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos \
 		--python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I . \
+		--python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. controlplane/wire/admin.proto
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I . \
+		--python_out=. --mypy_out=quiet:. controlplane/wire/xds.proto
 
 lock: ## resolve requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra all --output-file requirements/run.txt pyproject.toml
+	for name in $(IMAGES); do \
+		$(LOCK) --extra $$name --constraint requirements/run.txt --output-file requirements/$$name.txt pyproject.toml || exit 1; done
+	$(LOCK) --extra gateway --extra controlplane --extra cli --constraint requirements/run.txt \
+		--output-file requirements/gateway.txt pyproject.toml
+	$(LOCK) --output-file requirements/checkov.txt requirements/checkov.in
 	$(LOCK) --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
+
+images: setup ## build the seven images, with docker, podman or buildah; see scripts/images.sh
+	./scripts/images.sh $(ARGS)
+
+test-containers: setup-dev images ## run the images as a system: needs root, podman, and ten minutes
+	$(BIN)/python -m pytest -m containers tests/containers
 
 bench: setup-dev ## measure the whole path: python -m bench.e2e
 	$(BIN)/python -m bench.e2e --json $(ARGS)

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from cli.admin import credits_app, db_app, keys_app
+from cli.canary.commands import canary_app
+from cli.mesh import mesh_app
 from cli.running import run, typed_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -21,6 +23,8 @@ app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
 app.add_typer(credits_app, name="credits")
 app.add_typer(db_app, name="db")
+app.add_typer(mesh_app, name="mesh")
+app.add_typer(canary_app, name="canary")
 
 Listen = Annotated[str, typer.Option(help="HOST:PORT of the gateway.")]
 Home = Annotated[Path, typer.Option(help="Folder of the database, the blobs and the logs.")]

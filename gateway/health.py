@@ -15,7 +15,7 @@ from gateway.blobs import BlobStore
 from gateway.settings import Settings
 from gateway.store import Database
 from lensora.core.errors import LensoraError
-from lensora.runtime.channels import open_channel
+from lensora.runtime.callees import open_service
 
 SERVICES = ("detect", "segment", "background", "mesh3d", "render")
 
@@ -28,7 +28,7 @@ class Health:
 
     def __init__(self, settings: Settings, database: Database, blobs: BlobStore) -> None:
         self._database, self._blobs = database, blobs
-        self._channels = {name: open_channel(getattr(settings, f"{name}_target")) for name in SERVICES}
+        self._channels = {name: open_service(name, *settings.way_to(name)) for name in SERVICES}
         self._lock = asyncio.Lock()
         self._checked_at = -_KEEP_SECONDS
         self._answer: dict[str, bool] = {}

@@ -17,6 +17,9 @@ class Settings(BaseSettings):
     listen: str = "127.0.0.1:50050"
     """``host:port`` to serve gRPC on."""
 
+    health_listen: str = ""
+    """``host:port`` of gRPC health checks alone, for probes; empty means none beside ``listen``."""
+
     http_listen: str = ""
     """``host:port`` to serve HTTP on; empty means not to."""
 
@@ -71,6 +74,13 @@ class Settings(BaseSettings):
 
     poll_seconds: float = Field(default=0.1, gt=0)
     """How often to look for news of jobs that others run, while somebody watches them."""
+
+    certificates: Path | None = None
+    """Folder with ``tls.crt``, ``tls.key`` and ``ca.crt``: then the services are called over TLS, and shown these."""
+
+    mesh_seconds: float = Field(default=2.0, gt=0)
+    """With the mesh (``GRPC_XDS_BOOTSTRAP``): how long to wait for it at the start before a service is called at its
+    target below instead."""
 
     detect_target: str = "127.0.0.1:50051"
     segment_target: str = "127.0.0.1:50052"
@@ -153,3 +163,7 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=5.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+
+    def way_to(self, service: str) -> tuple[str, Path | None, float]:
+        """How ``open_service`` reaches it: target, certificates, seconds to wait for the mesh."""
+        return getattr(self, f"{service}_target"), self.certificates, self.mesh_seconds

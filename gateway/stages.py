@@ -27,7 +27,7 @@ from lensora.core.errors import DeadlineExceeded, Internal, Unavailable
 from lensora.detect.v1 import detect_pb2, detect_pb2_grpc
 from lensora.mesh3d.v1 import mesh3d_pb2, mesh3d_pb2_grpc
 from lensora.render.v1 import render_pb2, render_pb2_grpc
-from lensora.runtime.channels import open_channel
+from lensora.runtime.callees import open_service
 from lensora.runtime.errors import from_rpc
 from lensora.runtime.interceptors import REQUEST_ID
 from lensora.runtime.telemetry import outgoing, span
@@ -289,7 +289,7 @@ class Stages:
 
     def _channel(self, service: str) -> grpc.aio.Channel:
         if service not in self._channels:
-            self._channels[service] = open_channel(getattr(self.settings, f"{service}_target"))
+            self._channels[service] = open_service(service, *self.settings.way_to(service))
         return self._channels[service]
 
     def _aim(self, account: str, request: Any, targets: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -16,6 +17,13 @@ class ServiceSettings(BaseSettings):
 
     listen: str = "127.0.0.1:0"
     """``host:port`` to serve gRPC on; port 0 takes a free one."""
+
+    health_listen: str = ""
+    """``host:port`` of health checks without TLS, for probes; empty means none beside ``listen``."""
+
+    certificates: Path | None = None
+    """Folder with ``tls.crt``, ``tls.key`` and ``ca.crt``, watched: then only who shows a certificate of this CA may
+    call; empty means plaintext, for one machine."""
 
     engine: str = "embedded"
     """Name of the file in ``engines/`` to run."""
@@ -35,8 +43,11 @@ class ServiceSettings(BaseSettings):
     die_with_parent: bool = False
     """Stop when the process that started this one ends, however it ends; for supervisors."""
 
+    notice_seconds: float = Field(default=5.0, ge=0)
+    """How long a stopping server that is not idle still takes calls, from those who have not heard yet."""
+
     drain_seconds: float = Field(default=20.0, ge=0)
-    """How long a stopping server lets running calls finish."""
+    """How long a stopping server lets running calls finish, in all."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
