@@ -137,6 +137,7 @@ def doctor(
 @models_app.command("list")
 def list_models() -> None:
     """Every model: stage, size, licence, SHA-256, and whether it is here."""
+    from cli import weights
     from lensora.core import models
 
     table = Table("name", "stage", "MB", "licence", Column("sha256", overflow="fold"), "status", box=None)
@@ -146,6 +147,7 @@ def list_models() -> None:
     console = Console()
     console.print(table)
     console.print(f"folder: {models.folder()}", soft_wrap=True, highlight=False)
+    weights.print_table(console)
 
 
 @models_app.command("fetch")
@@ -153,12 +155,13 @@ def fetch_models(
     names: Annotated[list[str] | None, typer.Argument(help="Which; all but the optional ones by default.")] = None,
     accept_terms: Annotated[bool, typer.Option("--accept-terms", help="Accept an optional model's terms.")] = False,
 ) -> None:
-    """Fetch the models that are missing or altered, each checked against its SHA-256."""
+    """Fetch the models that are missing or altered, each checked against its SHA-256; heavy ones by name only."""
+    from cli import weights
     from lensora.core import models
 
     console = Console()
     with typed_errors(console):
-        wanted = names or models.needed()
+        wanted = [name for name in names or models.needed() if name not in weights.WEIGHTS]
         accepted = []
         for model in map(models.get, wanted):
             if model.terms and models.status(model.name) != "present":
@@ -167,6 +170,9 @@ def fetch_models(
                     accepted.append(model.name)
         report = lambda name, what: console.print(f"{name}: {what}", highlight=False)  # noqa: E731
         models.fetch(wanted, report, accepted=accepted)
+        for name in names or ():
+            if name in weights.WEIGHTS:
+                weights.fetch(name, console, accept_terms=accept_terms)
 
 
 def main() -> None:
