@@ -99,9 +99,7 @@ def _file(entry: Any) -> RemoteFile:
     return RemoteFile(path, size, sha256, blob)
 
 
-def download(
-    repository: str, commit: str, file: RemoteFile, target: Path, progress: Callable[[int], None]
-) -> str:
+def download(repository: str, commit: str, file: RemoteFile, target: Path, progress: Callable[[int], None]) -> str:
     """Bring one file to ``target``, going on where an earlier attempt broke off; the file is there only once whole.
 
     What has come so far is kept beside it, as ``NAME.part``.
@@ -153,7 +151,8 @@ def _receive(
                 progress(done)
     if done < file.size:
         raise ModelFetchFailed(
-            f"{repository}: {file.path} broke off after {done:,} of {file.size:,} bytes; fetch again to go on from there"
+            f"{repository}: {file.path} broke off after {done:,} of {file.size:,} bytes; fetch again to go on from "
+            "there"
         )
 
 
@@ -176,16 +175,16 @@ def _open(path: str, repository: str, start: int = 0) -> Iterator[http.client.HT
     except (urllib.error.URLError, TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
         cause = getattr(error, "reason", None) or error
         raise ModelFetchFailed(
-            f"the model hub {endpoint()} cannot be reached ({cause}); what was fetched before is kept. Fetch on a machine "
-            "that reaches it and copy the folder, or name a mirror in HF_ENDPOINT"
+            f"the model hub {endpoint()} cannot be reached ({cause}); what was fetched before is kept. Fetch on a "
+            "machine that reaches it and copy the folder and its lock, or name a mirror in HF_ENDPOINT"
         ) from error
 
 
 def _refusal(repository: str, status: int) -> ModelFetchFailed:
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
         return ModelFetchFailed(
-            f"{endpoint()} wants an account that has accepted the terms of {repository}: accept them there, and put its "
-            "access token into HF_TOKEN"
+            f"{endpoint()} wants an account that has accepted the terms of {repository}: accept them there, and put "
+            "its access token into HF_TOKEN"
         )
     if status == http.client.NOT_FOUND:
         return ModelFetchFailed(f"{endpoint()} has no {repository} of that revision, or a file of it is gone")

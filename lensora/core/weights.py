@@ -113,8 +113,8 @@ WEIGHTS: Mapping[str, Weights] = MappingProxyType(
                     ),
                 ),
                 "Stability AI Community Licence",
-                "Free for research and non-commercial use; commercial use is bound to conditions (a registration, and a "
-                "limit on yearly revenue) that stand in the licence file of the repository.",
+                "Free for research and non-commercial use; commercial use is bound to conditions (a registration, and "
+                "a limit on yearly revenue) that stand in the licence file of the repository.",
             ),
             Weights(
                 "depth-control",
@@ -171,8 +171,9 @@ WEIGHTS: Mapping[str, Weights] = MappingProxyType(
                     ),
                 ),
                 "MIT",
-                f"The weights and the code are MIT; DINOv3, which sees the photo, is under Meta's DINOv3 licence and asks "
-                f"for an account. {_NVDIFF} Its background remover (RMBG-2.0, non-commercial) is neither fetched nor used.",
+                "The weights and the code are MIT; DINOv3, which sees the photo, is under Meta's DINOv3 licence and "
+                f"asks for an account. {_NVDIFF} Its background remover (RMBG-2.0, non-commercial) is neither fetched "
+                "nor used.",
             ),
             Weights(
                 "stable-fast-3d",
@@ -185,8 +186,8 @@ WEIGHTS: Mapping[str, Weights] = MappingProxyType(
                     ),
                 ),
                 "Stability AI Community Licence",
-                "Free for research, for non-commercial use, and for commercial use up to a yearly revenue that stands in "
-                "the licence; beyond it an enterprise licence is needed. The repository asks for an account.",
+                "Free for research, for non-commercial use, and for commercial use up to a yearly revenue that stands "
+                "in the licence; beyond it an enterprise licence is needed. The repository asks for an account.",
             ),
         )
     }
@@ -282,7 +283,8 @@ def _listing(
     unique = {path: (source, file, path) for source, file, path in wanted}
     if lock is not None and set(unique) != set(lock["files"]):
         raise ModelFetchFailed(
-            f"{weights.name}: the hub has other files than {lock_file(weights.name)} names; remove that file to start anew"
+            f"{weights.name}: the hub has other files than {lock_file(weights.name)} names; remove that file to start "
+            "anew"
         )
     return list(unique.values()), commits
 

@@ -1,9 +1,8 @@
 """One cut-out to a textured mesh: TRELLIS, TRELLIS.2 and Stable Fast 3D, behind one call.
 
 Xiang et al., "Structured 3D latents for scalable and versatile 3D generation" (TRELLIS, 2024; TRELLIS.2, 2025); Boss et
-al., "SF3D: Stable fast 3D mesh reconstruction" (2024). None of the three is in the package index: their code is a
-checkout on ``PYTHONPATH``. All export glTF's frame, Y up, from their own of Z up, and put the photo's side to +Z but for
-Stable Fast 3D, whose yaw is a parameter.
+al., "SF3D: Stable fast 3D mesh reconstruction" (2024). None of the three is in the package index: the folder of their
+code is a parameter. Their own frame has Z up, and what they export has glTF's, Y up.
 """
 
 from __future__ import annotations
@@ -22,6 +21,10 @@ from lensora.serving.model import Report
 
 TEXTURE_SIZE = 1024
 """Texels along a baked texture's side."""
+
+
+SOLID = 204
+"""Alpha above which TRELLIS takes a pixel for the subject."""
 
 
 class Sculptor(Protocol):
@@ -56,8 +59,7 @@ class Trellis:
 
     def sculpt(self, cutout: NDArray[np.uint8], *, seed: int, guidance: float | None, report: Report) -> bytes:
         """See ``Sculptor``."""
-        made = _Stages(self._pipeline, ("sparse_structure", "slat"), report)
-        with made:
+        with _Stages(self._pipeline, ("sparse_structure", "slat"), report):
             outputs = self._pipeline.run(
                 _picture(cutout),
                 seed=seed,
@@ -83,7 +85,8 @@ class Trellis2:
         rembg.BiRefNet = _NoRemover
         from o_voxel.postprocess import to_glb
 
-        self._pipeline = Trellis2ImageTo3DPipeline.from_pretrained(str(folder))
+        with contextlib.chdir(folder):  # what it names by a hub id lies in a folder of that name
+            self._pipeline = Trellis2ImageTo3DPipeline.from_pretrained(str(folder))
         self._pipeline.to(device)
         self._type = pipeline_type
         self._to_glb = to_glb
@@ -122,13 +125,21 @@ class StableFast3d:
         from sf3d.system import SF3D
         from sf3d.utils import resize_foreground
 
-        self._model = SF3D.from_pretrained(str(folder), config_name="config.yaml", weight_name="model.safetensors")
+        with contextlib.chdir(folder):  # what it names by a hub id lies in a folder of that name
+            self._model = SF3D.from_pretrained(str(folder), config_name="config.yaml", weight_name="model.safetensors")
         self._model.to(device)
         self._model.eval()
         self._resize = resize_foreground
         self._device, self._yaw = device.partition(":")[0], yaw_degrees
 
-    def sculpt(self, cutout: NDArray[np.uint8], *, seed: int, guidance: float | None, report: Report) -> bytes:  # noqa: ARG002
+    def sculpt(
+        self,
+        cutout: NDArray[np.uint8],
+        *,
+        seed: int,  # noqa: ARG002 - nothing is drawn
+        guidance: float | None,  # noqa: ARG002 - one stage
+        report: Report,
+    ) -> bytes:
         """See ``Sculptor``."""
         import torch
 
@@ -196,9 +207,16 @@ def _stage_one(guidance: float | None, name: str) -> dict[str, float]:
 
 
 def _picture(cutout: NDArray[np.uint8]) -> Any:
+    """As Pillow's; with a transparent border, since a picture without any makes TRELLIS look for its subject anew.
+
+    Raises:
+        FailedPrecondition: reason ``NO_SUBJECT``; nothing of it is solid.
+    """
     from PIL import Image
 
-    return Image.fromarray(cutout, "RGBA")
+    if not (cutout[..., 3] > SOLID).any():
+        raise FailedPrecondition("nothing of this cut-out is solid; choose another object", reason="NO_SUBJECT")
+    return Image.fromarray(np.pad(cutout, ((1, 1), (1, 1), (0, 0))))
 
 
 def _export(mesh: Any) -> bytes:

@@ -51,7 +51,7 @@ class Florence:
         network = Florence2ForConditionalGeneration.from_pretrained(folder, dtype=dtype, local_files_only=True)
         self._network = network.to(device).eval()
         self._device, self._dtype = device, dtype
-        tokens = self._processor.tokenizer.convert_tokens_to_ids([f"<loc_{bin}>" for bin in range(BINS)])
+        tokens = self._processor.tokenizer.convert_tokens_to_ids([f"<loc_{place}>" for place in range(BINS)])
         self._bins = {token: place for place, token in enumerate(tokens)}
 
     def find(self, photo: NDArray[np.uint8], limit: int, report: Report) -> list[Region]:
@@ -64,14 +64,10 @@ class Florence:
         """
         import torch
         from PIL import Image
-        from transformers import StoppingCriteria
 
-        class EveryToken(StoppingCriteria):
-            """Never stops by itself; gives ``report`` its chance to."""
-
-            def __call__(self, ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # noqa: ARG002
-                report(0.1 + 0.85 * min(1.0, ids.shape[1] / MAX_TOKENS), "detecting")
-                return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+        def every_token(ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+            report(0.1 + 0.85 * min(1.0, ids.shape[1] / MAX_TOKENS), "detecting")
+            return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)  # no reason to stop
 
         inputs = self._processor(text=TASK, images=Image.fromarray(photo), return_tensors="pt")
         report(0.1, "detecting")
@@ -81,7 +77,7 @@ class Florence:
                 max_new_tokens=MAX_TOKENS,
                 num_beams=1,
                 do_sample=False,
-                stopping_criteria=[EveryToken()],
+                stopping_criteria=[every_token],
                 output_scores=True,
                 return_dict_in_generate=True,
             )

@@ -9,6 +9,7 @@ The parameter ``weights`` of a model's config is one of
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import torch
 
 HUB = "hub:"
+
+INSTALLED = "installed"
+"""As the parameter ``code``: Python finds the model's code by itself."""
 
 
 def locate(setup: Setup, parameter: str = "weights") -> Path:
@@ -52,8 +56,8 @@ def _from_hub(setup: Setup, chosen: str) -> Path:
         return Path(snapshot_download(repository, revision=revision or None))
     except Exception as error:
         raise Unavailable(
-            f"{setup.name}: the hub did not give {chosen} ({type(error).__name__}); put the weights into a folder with: "
-            f"{models.REMEDY}",
+            f"{setup.name}: the hub did not give {chosen} ({type(error).__name__}); put the weights into a folder "
+            f"with: {models.REMEDY}",
             reason="MODEL_FETCH_FAILED",
         ) from error
 
@@ -96,6 +100,22 @@ def require_memory(setup: Setup) -> None:
         )
 
 
+def _reach_code(setup: Setup) -> None:
+    """Let Python find the code of a model that is in no package index: the parameter ``code`` names its folder.
+
+    Raises:
+        FailedPrecondition: there is no such folder.
+    """
+    chosen = setup.parameters.get("code", INSTALLED)
+    if chosen == INSTALLED or chosen in sys.path:
+        return
+    if not Path(chosen).is_dir():
+        raise FailedPrecondition(
+            f"{setup.name}: there is no folder {chosen}, which its parameter code names", reason="MODEL_PARAMETER"
+        )
+    sys.path.append(chosen)
+
+
 def load(setup: Setup, loader: Any, **more: Any) -> Any:
     """``loader(folder, **more)``, what it raises turned into one line for who loads the model.
 
@@ -106,13 +126,14 @@ def load(setup: Setup, loader: Any, **more: Any) -> Any:
     """
     found = locate(setup)
     require_memory(setup)
+    _reach_code(setup)
     try:
         return loader(found, **more)
     except LensoraError:
         raise
     except ImportError as error:
         raise FailedPrecondition(
-            f"{setup.name}: the Python package {error.name or error} is not installed beside Triton; see docs/models.md",
+            f"{setup.name}: the Python package {error.name or error} is not to be had here; docs/models.md says how",
             reason="MODEL_PACKAGE_MISSING",
         ) from error
     except (OSError, ValueError, KeyError, RuntimeError) as error:
