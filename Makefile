@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto' | sort)
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11
 STAMP := $(VENV)/.stamp
+HEAVY := $(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['heavy'], sep='\n')"
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system postgres photos photos-all demo up test fuzz check format protos lock bench sheet clean
+.PHONY: help setup setup-dev system postgres photos photos-all demo up test test-heavy fuzz check format protos lock bench sheet clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,9 @@ up: setup ## run the five services and the gateway until stopped
 test: setup-dev ## run all the tests
 	$(BIN)/python -m pytest $(ARGS)
 
+test-heavy: setup-dev ## run the heavy models' own code in a real Triton; fetches PyTorch at first
+	$(BIN)/python -m pytest tests/heavy $(ARGS)
+
 fuzz: setup-dev ## 10,000 hostile cases for every stage; the ordinary tests run the first few
 	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
@@ -79,6 +83,9 @@ protos: ## regenerate the stubs in lensora/*/v1
 lock: ## resolve requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra all --output-file requirements/run.txt pyproject.toml
 	$(LOCK) --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
+
+	@# where pip finds PyTorch's CPU build, uv must be told: UV_FIND_LINKS or UV_INDEX
+	$(HEAVY) | $(LOCK) --constraint requirements/triton.in --no-emit-package numpy --output-file requirements/heavy.txt -
 
 bench: setup-dev ## measure the whole path: python -m bench.e2e
 	$(BIN)/python -m bench.e2e --json $(ARGS)

@@ -1,0 +1,104 @@
+"""One real, supervised Triton in which tiny instances of the heavy models run, each by its own ``model.py``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lensora.runtime import tritonserver
+from lensora.runtime.triton import Client
+from lensora.runtime.tritonserver import REPOSITORY, TREE, Environment
+
+HERE = Path(__file__).parent
+MODELS = {
+    "detect_open_vocabulary": {"weights": "florence"},
+    "matte_birefnet": {"weights": "birefnet", "side": "64"},
+    "scene_text_to_image": {"weights": "sdxl", "control": "control", "steps": "3"},
+    "mesh_trellis": {"weights": "trellis", "code": "standins"},
+    "mesh_trellis2": {"weights": "trellis2", "code": "standins"},
+    "mesh_stable_fast_3d": {"weights": "sf3d", "code": "standins"},
+}
+"""The parameters that differ from the published ones; folders by their last part."""
+
+
+@dataclass(frozen=True)
+class Triton:
+    """A running server."""
+
+    address: str
+    environment: Environment
+    tiny: Path
+    """A folder for each set of weights."""
+
+    log: Path
+    server: psutil.Process
+
+    @property
+    def python(self) -> Path:
+        """Of Triton's environment."""
+        return self.environment.folder / "bin" / "python"
+
+    def stub(self, model: str) -> psutil.Process | None:
+        """The process that the model runs in; None if it is not loaded."""
+        for child in self.server.children(recursive=True):
+            if child.status() != psutil.STATUS_ZOMBIE and f"/{model}/" in " ".join(child.cmdline()[1:2]):
+                return child
+        return None
+
+
+@pytest.fixture(scope="session")
+def environment() -> Environment:
+    """Triton's, with torch, transformers and diffusers; kept between runs."""
+    requirements = TREE / "requirements"
+    return tritonserver.install(requirements / "triton.txt", requirements / "heavy.txt")
+
+
+@pytest.fixture(scope="session")
+def tiny(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    subprocess.run(
+        [environment.folder / "bin" / "python", HERE / "tiny.py", folder], check=True, capture_output=True, text=True
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def triton(environment: Environment, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
+    folder = tmp_path_factory.mktemp("triton")
+    variables = dict(os.environ, PYTHONPATH=str(TREE), HF_HUB_OFFLINE="1", LENSORA_MODELS=str(folder / "none"))
+    for model, parameters in MODELS.items():
+        shutil.copytree(REPOSITORY / model, folder / "repository" / model)
+        for name, value in parameters.items():
+            place = {"weights": tiny, "control": tiny, "code": HERE}.get(name)
+            variables[f"{model}_{name}".upper()] = str(place / value) if place else value
+    # the other option of the same model: no guidance, another class of pipeline
+    shutil.copytree(REPOSITORY / "scene_text_to_image", folder / "repository" / "scene_flux")
+    variables |= {"SCENE_FLUX_WEIGHTS": str(tiny / "flux"), "SCENE_FLUX_CONTROL": "none", "SCENE_FLUX_STEPS": "2"}
+    shutil.copytree(REPOSITORY / "matte_birefnet", folder / "repository" / "matte_absent")
+    command = [sys.executable, HERE / "supervised.py", folder, environment.folder]
+    with (folder / "supervisor.log").open("w") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=variables
+        )
+    assert process.stdout is not None
+    told = json.loads(process.stdout.readline() or "{}")
+    assert told, (folder / "supervisor.log").read_text()
+    yield Triton(told["address"], environment, tiny, folder / "triton.log", psutil.Process(told["pid"]))
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+@pytest.fixture
+async def client(triton: Triton) -> AsyncIterator[Client]:
+    opened = Client(triton.address, retry_seconds=0)
+    yield opened
+    await opened.close()
