@@ -26,7 +26,7 @@ class Remote:
         """``takes`` and ``gives`` are the names of the model's tensors."""
         self._client, self._settings, self._loop = client, settings, loops.current()
         self.model, self._takes, self._gives = model, takes, gives
-        self._wanted = settings.triton_versions.get(model, "")
+        self._wanted = settings.triton_versions.get(model) or ""
 
     @property
     def version(self) -> str:

@@ -99,12 +99,8 @@ def share(weights: Mapping[str, int], tensors: Tensors) -> str:
         digest = zlib.crc32(np.ascontiguousarray(tensors[name]).tobytes(), digest)
     # CRC-32 is linear, so alike inputs would come in rows: spread it (Knuth's multiplicative hash)
     place = (digest * 2654435761 % 2**32) / 2**32 * sum(weights.values())
-    version = ""
-    for version, weight in weights.items():
-        place -= weight
-        if place < 0:
-            break
-    return version
+    ends = np.cumsum(list(weights.values()))
+    return list(weights)[int(np.searchsorted(ends, place, side="right"))]
 
 
 class Client:
@@ -326,9 +322,9 @@ def _error(status: str, words: str, model: str, address: str) -> LensoraError:
         return DeadlineExceeded(f"the model {model} took too long")
     if status == "CANCELLED":
         return Cancelled("the request was cancelled")
-    _log.warning("triton", model=model, status=status, said=words[:1000])
     if status == "UNAVAILABLE":
         return Unavailable(f"Triton at {address} does not answer", reason="TRITON_DOWN")
+    _log.warning("triton", model=model, status=status, said=words[:1000])
     if status == "INVALID_ARGUMENT" or (not status and "input" in words):
         return Internal(
             f"the model {model} takes other tensors than it was sent: is its repository of this release?",
