@@ -1,8 +1,8 @@
 """The embedded networks, tensors in and tensors out.
 
-A service calls one of these, or the same one behind Triton (``model_repository``): what comes before and after it is the
-service's own either way, so that who runs the tensors is all that differs. Each imports its library when it is made,
-because no process has all three.
+A service calls one of these, or the same one behind Triton (``model_repository``): what comes before and after it is
+the service's own either way, so that who runs the tensors is all that differs. Each imports its library when it is
+made, because no process has all three.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Ssd:
 
 
 class LiteRt:
-    """EfficientNet-Lite3, quantised to 8 bits: (n, 280, 280, 3) uint8 sRGB in, (n, 1000) uint8 in steps of 1/256 out."""
+    """EfficientNet-Lite3, quantised to 8 bits: (n, 280, 280, 3) uint8 sRGB in, (n, 1000) uint8 out, steps of 1/256."""
 
     def __init__(self, path: Path, threads: int) -> None:
         """Load ``path``, to use ``threads`` threads per picture."""

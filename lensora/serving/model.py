@@ -64,7 +64,7 @@ class _Model(ABC):
     def _empty(self, batch: tuple[int, ...]) -> Tensors:
         """Outputs of the declared types and the smallest shapes, all zero."""
         return {
-            name: _zeros((*batch, *(max(0, side) for side in shape)), kind)
+            name: wire.zeros((*batch, *(max(0, side) for side in shape)), kind)
             for name, (kind, shape) in self.setup.outputs.items()
         }
 
@@ -166,15 +166,6 @@ _CODES: dict[type[LensoraError], str] = {
     Cancelled: "CANCELLED",
     Unavailable: "UNAVAILABLE",
 }
-
-_DTYPES = {"TYPE_FP16": "float16", "TYPE_FP32": "float32", "TYPE_FP64": "float64"}
-
-
-def _zeros(shape: tuple[int, ...], kind: str) -> NDArray[Any]:
-    """Zero, or empty texts, of one of Triton's data types."""
-    if kind == "TYPE_STRING":
-        return np.full(shape, b"", dtype=object)
-    return np.zeros(shape, _DTYPES.get(kind) or kind.removeprefix("TYPE_").lower())
 
 
 def _backend() -> Any:

@@ -7,6 +7,10 @@ code is lost, and the reason always is.
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lensora.core import errors
 from lensora.core.errors import Internal, LensoraError
@@ -18,6 +22,7 @@ PARAMETERS, PROGRESS, PHASE = "parameters", "progress", "phase"
 """Tensors of decoupled models. In: JSON, BYTES [1]. Out, until the last response: FP32 [1] in [0, 1], BYTES [1]."""
 
 _LIMIT = 400
+_FLOATS = {"TYPE_FP16": "float16", "TYPE_FP32": "float32", "TYPE_FP64": "float64"}
 _TEXT = re.compile(r"\[(\w{1,32})/(\w{1,64})\] (.*)", re.DOTALL)
 
 
@@ -40,6 +45,13 @@ def _kind(name: str) -> type[LensoraError] | None:
     kind = getattr(errors, name, None)
     is_ours = isinstance(kind, type) and issubclass(kind, LensoraError) and kind is not LensoraError
     return kind if is_ours else None
+
+
+def zeros(shape: tuple[int, ...], kind: str) -> NDArray[Any]:
+    """Zeros, or empty texts, of one of Triton's data types, e.g. ``TYPE_FP32``."""
+    if kind == "TYPE_STRING":
+        return np.full(shape, b"", dtype=object)
+    return np.zeros(shape, _FLOATS.get(kind) or kind.removeprefix("TYPE_").lower())
 
 
 def unexpected() -> Internal:

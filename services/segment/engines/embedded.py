@@ -9,6 +9,7 @@ from lensora.core import models
 from lensora.core.engines import Context
 from lensora.core.errors import FailedPrecondition
 from lensora.core.geometry import CROP_MARGIN, Box
+from lensora.core.networks import Onnx
 from lensora.core.saliency import Saliency
 from services.segment.core.cutout import cut
 from services.segment.core.isnet import IsNet
@@ -64,7 +65,7 @@ class Embedded:
             if window in seen:
                 break
             seen.add(window)
-            saliency = within(self._look(request.photo, window), inside(crop, window))
+            saliency = within(self._look(request.photo, window, context), inside(crop, window))
             found = isolate(saliency, inside(request.box, crop), keep_all_parts=request.keep_all_parts)
             if found is not None and (best is None or found.agreement > best.agreement):
                 best = found
@@ -79,9 +80,9 @@ class Embedded:
             )
         return best
 
-    def _look(self, photo: NDArray[np.uint8], window: Box) -> NDArray[np.float32]:
+    def _look(self, photo: NDArray[np.uint8], window: Box, context: Context) -> NDArray[np.float32]:
         left, top, right, bottom = window.pixels(photo.shape[1], photo.shape[0])
-        return self._saliency.map(photo[top:bottom, left:right])
+        return self._saliency.map(photo[top:bottom, left:right], context)
 
 
 def create(settings: Settings) -> Embedded:
@@ -90,5 +91,5 @@ def create(settings: Settings) -> Embedded:
     Raises:
         ModelMissing, ModelAltered: it is not there or not whole; the message says how to fetch it.
     """
-    network = IsNet if settings.matte == "isnet" else Saliency
-    return Embedded(network(models.path(settings.matte), settings.engine_threads), settings.matte)
+    network = Onnx(models.path(settings.matte), settings.engine_threads)
+    return Embedded((IsNet if settings.matte == "isnet" else Saliency)(network), settings.matte)
