@@ -94,24 +94,29 @@ class Environment:
         }
 
 
-def install(requirements: Path = REQUIREMENTS) -> Environment:
-    """Make Triton's environment of a locked list, or take the one that was made; blocks, minutes at first.
+def install(*requirements: Path) -> Environment:
+    """Make Triton's environment of locked lists, or take the one that was made; blocks, minutes at first.
 
-    It lies in ``$LENSORA_TRITON``, else ``~/.cache/lensora/triton``, under the digest of the list and this Python.
+    It lies in ``$LENSORA_TRITON``, else ``~/.cache/lensora/triton``, under the digest of the lists and this Python.
+
+    Args:
+        requirements: ``REQUIREMENTS`` by default.
 
     Raises:
         TritonMissing: pip could not; the message is its last line.
     """
+    lists = requirements or (REQUIREMENTS,)
     chosen = os.environ.get("LENSORA_TRITON")
     home = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "lensora" / "triton"
-    made_of = requirements.read_bytes() + f"{sys.base_prefix} {sys.version}".encode()
+    made_of = b"".join(file.read_bytes() for file in lists) + f"{sys.base_prefix} {sys.version}".encode()
     made = Environment(home / hashlib.sha256(made_of).hexdigest()[:12])
     complete = made.folder / ".complete"
     with _one_at_a_time(home):
         if not complete.exists():
             venv.create(made.folder, clear=True, with_pip=True, symlinks=True)
             options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-            command = [str(made.folder / "bin" / "python"), "-m", "pip", "install", *options, "-r", str(requirements)]
+            command = [str(made.folder / "bin" / "python"), "-m", "pip", "install", *options]
+            command += [word for file in lists for word in ("-r", str(file))]
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
             if done.returncode != 0:
                 said = done.stderr.strip().splitlines()

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,21 @@ MODELS = {
 """The parameters that differ from the published ones; folders by their last part."""
 
 
+SLOW_STEPS = 2000
+
+VARIANTS = {
+    "scene_flux": ("scene_text_to_image", {"weights": "flux", "control": "none", "steps": "2"}),
+    "mesh_slow": ("mesh_trellis", {"weights": "slow", "code": "standins"}),
+    "mesh_broken": ("mesh_trellis", {"weights": "broken", "code": "standins"}),
+    "mesh_codeless": ("mesh_trellis", {"weights": "trellis"}),
+    "matte_absent": ("matte_birefnet", {}),
+    "matte_empty": ("matte_birefnet", {"weights": "slow"}),
+    "matte_odd": ("matte_birefnet", {"weights": "birefnet", "precision": "int4"}),
+    "matte_nowhere": ("matte_birefnet", {"weights": "/nowhere"}),
+}
+"""The same models under other names, with other weights, and with what keeps them from loading or working."""
+
+
 @dataclass(frozen=True)
 class Triton:
     """A running server."""
@@ -40,6 +55,9 @@ class Triton:
     """A folder for each set of weights."""
 
     log: Path
+    steps: Path
+    """Where the stand-ins write a line a step."""
+
     server: psutil.Process
 
     @property
@@ -74,16 +92,15 @@ def tiny(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def triton(environment: Environment, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
     folder = tmp_path_factory.mktemp("triton")
-    variables = dict(os.environ, PYTHONPATH=str(TREE), HF_HUB_OFFLINE="1", LENSORA_MODELS=str(folder / "none"))
+    steps = folder / "steps"
+    variables = os.environ | {"PYTHONPATH": str(TREE), "HF_HUB_OFFLINE": "1", "STANDIN_STEPS": str(steps)}
+    variables["LENSORA_MODELS"] = str(folder / "none")
     for model, parameters in MODELS.items():
         shutil.copytree(REPOSITORY / model, folder / "repository" / model)
-        for name, value in parameters.items():
-            place = {"weights": tiny, "control": tiny, "code": HERE}.get(name)
-            variables[f"{model}_{name}".upper()] = str(place / value) if place else value
-    # the other option of the same model: no guidance, another class of pipeline
-    shutil.copytree(REPOSITORY / "scene_text_to_image", folder / "repository" / "scene_flux")
-    variables |= {"SCENE_FLUX_WEIGHTS": str(tiny / "flux"), "SCENE_FLUX_CONTROL": "none", "SCENE_FLUX_STEPS": "2"}
-    shutil.copytree(REPOSITORY / "matte_birefnet", folder / "repository" / "matte_absent")
+        variables |= _variables(model, parameters, tiny)
+    for name, (model, parameters) in VARIANTS.items():
+        shutil.copytree(REPOSITORY / model, folder / "repository" / name)
+        variables |= _variables(name, parameters, tiny)
     command = [sys.executable, HERE / "supervised.py", folder, environment.folder]
     with (folder / "supervisor.log").open("w") as log:
         process = subprocess.Popen(
@@ -92,7 +109,7 @@ def triton(environment: Environment, tiny: Path, tmp_path_factory: pytest.TempPa
     assert process.stdout is not None
     told = json.loads(process.stdout.readline() or "{}")
     assert told, (folder / "supervisor.log").read_text()
-    yield Triton(told["address"], environment, tiny, folder / "triton.log", psutil.Process(told["pid"]))
+    yield Triton(told["address"], environment, tiny, folder / "triton.log", steps, psutil.Process(told["pid"]))
     process.communicate(timeout=60)
     assert process.returncode == 0
 
@@ -102,3 +119,13 @@ async def client(triton: Triton) -> AsyncIterator[Client]:
     opened = Client(triton.address, retry_seconds=0)
     yield opened
     await opened.close()
+
+
+def _variables(model: str, parameters: Mapping[str, str], tiny: Path) -> dict[str, str]:
+    """The environment that sets a model's parameters."""
+    places = {"weights": tiny, "control": tiny, "code": HERE}
+    given = {
+        name: str(places[name] / value) if name in places and value != "none" else value
+        for name, value in parameters.items()
+    }
+    return {f"{model}_{name}".upper(): value for name, value in given.items()}

@@ -217,7 +217,6 @@ class BiRefNet(PreTrainedModel):
         super().__init__(config or BiRefNetConfig())
         self.bb = torch.nn.Conv2d(3, 4, 3, padding=1)
         self.decoder = torch.nn.Conv2d(4, 1, 3, padding=1)
-        torch.nn.init.normal_(self.decoder.weight, std=0.5)
         self.post_init()
 
     def forward(self, x):
@@ -228,12 +227,18 @@ class BiRefNet(PreTrainedModel):
 
 
 def birefnet(folder: Path) -> None:
-    """A stand-in that is loaded as the real one is: classes out of the folder of the weights."""
+    """A stand-in that is loaded as the real one is, classes out of the folder of the weights: what is bright stands out."""
     folder.mkdir(parents=True)
     (folder / "birefnet.py").write_text(BIREFNET)
     space: dict[str, type] = {"__name__": "birefnet"}
     exec(BIREFNET, space)  # noqa: S102 - the text above
-    space["BiRefNet"]().save_pretrained(folder)
+    network = space["BiRefNet"]()
+    for name, weight in network.named_parameters():
+        torch.nn.init.constant_(weight, -5.0 if name == "decoder.bias" else 0.0)
+    with torch.no_grad():
+        network.bb.weight[0, :, 1, 1] = 1 / 3
+        network.decoder.weight[0, 0, 1, 1] = 10.0
+    network.save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
     config["auto_map"] = {
         "AutoConfig": "birefnet.BiRefNetConfig",
@@ -245,6 +250,18 @@ def birefnet(folder: Path) -> None:
 def trellis(folder: Path) -> None:
     """What the stand-in reads; 12 steps of 7.5 in the first stage, as published."""
     stage = {"params": {"steps": 12, "cfg_strength": 7.5}}
+    _write(folder / "pipeline.json", {"args": {"sparse_structure_sampler": stage, "slat_sampler": stage}})
+
+
+def slow(folder: Path) -> None:
+    """The same with enough steps to be called off in the middle: 40 s of them."""
+    stage = {"params": {"steps": 2000, "cfg_strength": 7.5, "seconds": 0.02}}
+    _write(folder / "pipeline.json", {"args": {"sparse_structure_sampler": stage, "slat_sampler": stage}})
+
+
+def broken(folder: Path) -> None:
+    """The same with a number that is none."""
+    stage = {"params": {"steps": 12, "cfg_strength": "much"}}
     _write(folder / "pipeline.json", {"args": {"sparse_structure_sampler": stage, "slat_sampler": stage}})
 
 
@@ -276,7 +293,7 @@ def _write(file: Path, content: object) -> None:
 def main(home: Path) -> None:
     """One folder each."""
     torch.manual_seed(0)
-    for make in (florence, sdxl, control, flux, birefnet, trellis, trellis2, sf3d):
+    for make in (florence, sdxl, control, flux, birefnet, trellis, slow, broken, trellis2, sf3d):
         make(home / make.__name__)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,14 +28,17 @@ WIDER_MARGINS = (0.5, 2.0)
 
 _VERSION = "2"
 
+Cut = Callable[[NDArray[np.uint8], NDArray[np.float32], Context], NDArray[np.uint8]]
+"""From a crop and a map of the subject in it to the cut-out."""
+
 
 class Embedded:
     """Crop, look, choose, cut."""
 
     name = "embedded"
 
-    def __init__(self, saliency: Saliency | IsNet, matte: str) -> None:
-        self._saliency = saliency
+    def __init__(self, saliency: Saliency | IsNet, matte: str, cut: Cut = cut) -> None:
+        self._saliency, self._cut = saliency, cut
         self.version = _VERSION if matte == "u2netp" else f"{_VERSION}-{matte}"
 
     def run(self, request: SegmentRequest, context: Context) -> SegmentResult:
@@ -47,7 +52,7 @@ class Embedded:
         left, top, right, bottom = request.box.grown(CROP_MARGIN).pixels(width, height)
         context.progress(0.1, "removing-bg")
         subject = self.find(request, context)
-        cutout = cut(request.photo[top:bottom, left:right], subject.saliency, context)
+        cutout = self._cut(request.photo[top:bottom, left:right], subject.saliency, context)
         return SegmentResult(cutout, Box(left / width, top / height, right / width, bottom / height))
 
     def find(self, request: SegmentRequest, context: Context) -> Subject:

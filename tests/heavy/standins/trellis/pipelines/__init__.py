@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,10 @@ class FlowEulerSampler:
     """Steps from noise to a sample, through ``sample_once`` each time."""
 
     def sample_once(self, model: Any, x_t: float, t: float, t_prev: float, cond: Any, **kwargs: Any) -> SimpleNamespace:
+        if "STANDIN_STEPS" in os.environ:
+            with Path(os.environ["STANDIN_STEPS"]).open("a") as steps:
+                steps.write("step\n")
+        time.sleep(kwargs.get("seconds", 0.0))
         return SimpleNamespace(pred_x_prev=x_t + (t - t_prev) * kwargs["cfg_strength"])
 
     def sample(self, model: Any, noise: float, cond: Any, steps: int = 50, **kwargs: Any) -> SimpleNamespace:
