@@ -34,10 +34,6 @@ class Triton:
 
     repository: Path
 
-    def log(self) -> str:
-        """What the server and its models have said."""
-        return (self.folder / "triton.log").read_text()
-
     def stub(self, model: str) -> psutil.Process:
         """The process that a model runs in, as it is now."""
         for child in self.server.children(recursive=True):
