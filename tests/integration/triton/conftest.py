@@ -53,7 +53,7 @@ def supervise() -> Supervise:
     def start(folder: Path, repository: Path, *models: str) -> tuple[subprocess.Popen[str], Triton]:
         with (folder / "supervisor.log").open("w") as log:
             process = subprocess.Popen(
-                [sys.executable, str(HERE / "supervised.py"), str(folder), str(repository), *models],
+                [sys.executable, str(HERE / "supervised.py"), str(folder / "triton.log"), str(repository), *models],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
                 env={**os.environ, "PYTHONPATH": str(HERE.parents[2])},
             )  # fmt: skip

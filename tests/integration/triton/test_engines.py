@@ -153,7 +153,7 @@ async def test_a_fallback_is_declared_and_never_silent(serve: Any, tmp_path: Pat
     fingerprint = f"detect/embedded@{version}"
     assert result.engine.fingerprint == fingerprint
     assert notice == f"fallback; reason=TRITON_DOWN; by={fingerprint}"
-    events = [json.loads(line) for line in (tmp_path / "service.log").read_text().splitlines()]
+    events = [json.loads(line) for line in (tmp_path / "service.log").read_text().splitlines() if line[0] == "{"]
     (told,) = (event for event in events if event["event"] == "fallback")
     assert (told["level"], told["engine"], told["by"], told["reason"]) == (
         "warning", "triton", "embedded", "TRITON_DOWN",
