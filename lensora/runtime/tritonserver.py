@@ -116,7 +116,8 @@ def install(*requirements: Path) -> Environment:
         if not complete.exists():
             venv.create(made.folder, clear=True, with_pip=True, symlinks=True)
             options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-            command = [str(made.folder / "bin" / "python"), "-m", "pip", "install", *options]
+            # isolated: what lies on PYTHONPATH is not installed here
+            command = [str(made.folder / "bin" / "python"), "-I", "-m", "pip", "install", *options]
             command += [word for file in lists for word in ("-r", str(file))]
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
             if done.returncode != 0:
