@@ -238,6 +238,7 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.process.wait(), _STOP_SECONDS)
         self._kill()
+        await self.log.ended()
         sweep(f"{_PREFIX}_{os.getpid()}_")
 
     def _kill(self) -> None:
@@ -268,7 +269,7 @@ async def running(
         Unavailable, LensoraError: as ``Server.start``.
     """
     home = await asyncio.to_thread(install) if environment is None else environment
-    _sweep_of_the_dead()
+    sweep_the_dead()
     (grpc_port,) = free_ports(1)
     address = f"127.0.0.1:{grpc_port}"
     client = Client(address, retry_seconds=0)
@@ -297,7 +298,7 @@ def sweep(prefix: str) -> None:
         region.unlink(missing_ok=True)
 
 
-def _sweep_of_the_dead() -> None:
+def sweep_the_dead() -> None:
     """Remove what supervisors that were killed have left."""
     for region in SHARED_MEMORY.glob(f"{_PREFIX}_*"):
         owner = region.name.removeprefix(f"{_PREFIX}_").partition("_")[0]

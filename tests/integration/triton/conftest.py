@@ -21,6 +21,7 @@ from lensora.runtime.tritonserver import LIGHT, REPOSITORY, SHARED_MEMORY
 
 HERE = Path(__file__).parent
 OURS = ("echo", "steps", "versioned")
+UNLOADABLE = "needy"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def supervise() -> Supervise:
 def triton(supervise: Supervise, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
     folder = tmp_path_factory.mktemp("triton")
     repository = folder / "repository"
-    for source, models in ((REPOSITORY, LIGHT), (HERE / "repository", OURS)):
+    for source, models in ((REPOSITORY, LIGHT), (HERE / "repository", (*OURS, UNLOADABLE))):
         for model in models:
             shutil.copytree(source / model, repository / model)
     process, running = supervise(folder, repository, *LIGHT, *OURS)

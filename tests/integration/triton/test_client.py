@@ -184,6 +184,16 @@ async def test_nobody_there_and_no_such_model_are_told_apart(hasty: Client, free
     await nobody.close()
 
 
+async def test_a_model_that_cannot_load_says_what_it_needs_in_one_line(hasty: Client) -> None:
+    with pytest.raises(FailedPrecondition) as caught:
+        await hasty.load("needy")
+    assert caught.value.reason == "MODEL_PARAMETER"
+    assert caught.value.message == "needy: set the parameter weights in its config, or NEEDY_WEIGHTS"
+    assert not await hasty.is_ready("needy")
+    (state,) = (state for state in await hasty.states() if state.name == "needy")
+    assert not state.is_ready and caught.value.message in state.why
+
+
 async def test_versions_are_pinned_shared_out_or_left_to_the_policy(client: Client) -> None:
     async def asked(number: int, version: str) -> str:
         answer = await client.infer("versioned", row(number), version=version)
