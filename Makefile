@@ -9,20 +9,26 @@ HEAVY := $(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.t
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system postgres photos photos-all demo up test test-heavy fuzz check format protos lock bench sheet clean
+.PHONY: help setup setup-dev system postgres triton photos photos-all demo up test test-heavy fuzz check format protos lock bench sheet clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: system $(STAMP)-run ## all that running needs: system libraries, .venv, models
 
-setup-dev: setup postgres $(STAMP)-dev tests/tools/node_modules photos-all ## all that testing needs on top
+setup-dev: setup postgres $(STAMP)-dev triton tests/tools/node_modules photos-all ## all that testing needs on top
 
 system:
 	@./scripts/system.sh
 
 postgres:
 	@test -x /usr/lib/postgresql/15/bin/initdb || ./scripts/system.sh postgresql-15
+
+triton: $(STAMP)-run ## make Triton's own environment, in the cache; lensora up --triton would as well
+	@/sbin/ldconfig -p | grep -q libpython3.11.so.1.0 || \
+		test -e "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')/libpython3.11.so.1.0" || \
+		./scripts/system.sh libpython3.11
+	@$(BIN)/python -c 'from lensora.runtime import tritonserver; tritonserver.install()'
 
 $(STAMP)-run: requirements/run.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -83,7 +89,7 @@ protos: ## regenerate the stubs in lensora/*/v1
 lock: ## resolve requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra all --output-file requirements/run.txt pyproject.toml
 	$(LOCK) --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
-
+	$(LOCK) --no-deps --output-file requirements/triton.txt requirements/triton.in
 	@# where pip finds PyTorch's CPU build, uv must be told: UV_FIND_LINKS or UV_INDEX
 	$(HEAVY) | $(LOCK) --constraint requirements/triton.in --no-emit-package numpy --output-file requirements/heavy.txt -
 

@@ -107,13 +107,18 @@ def up(
     listen: Listen = "127.0.0.1:50050",
     http: Annotated[str, typer.Option(help="HOST:PORT of its HTTP edge; 127.0.0.1:8080 if that is free.")] = "",
     home: Home = Path("~/.local/share/lensora"),
+    triton: Annotated[bool, typer.Option("--triton", help="Run Triton too, and let the services use it.")] = False,
+    triton_model: Annotated[
+        list[str] | None, typer.Option(help="A heavy model for Triton to load at the start; implies --triton.")
+    ] = None,
 ) -> None:
     """Run the five services and the gateway until stopped."""
     from cli import up as running
 
     console = Console()
     with typed_errors(console):
-        run(running.up(home.expanduser().resolve(), listen, http, console))
+        models = (triton_model or []) if triton or triton_model else None
+        run(running.up(home.expanduser().resolve(), listen, http, console, models))
 
 
 @app.command()

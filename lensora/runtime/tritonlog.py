@@ -40,6 +40,11 @@ class Log:
         self._task = asyncio.create_task(self._write(reader))
         return os.fdopen(theirs, "wb")
 
+    async def ended(self) -> None:
+        """Wait until nobody can write any more."""
+        if self._task is not None:
+            await self._task
+
     async def _write(self, output: asyncio.StreamReader) -> None:
         rest = b""
         with self.path.open("a") as file:

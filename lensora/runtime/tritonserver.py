@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import venv
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -115,7 +116,8 @@ def install(*requirements: Path) -> Environment:
         if not complete.exists():
             venv.create(made.folder, clear=True, with_pip=True, symlinks=True)
             options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-            command = [str(made.folder / "bin" / "python"), "-m", "pip", "install", *options]
+            # isolated: what lies on PYTHONPATH is not installed here
+            command = [str(made.folder / "bin" / "python"), "-I", "-m", "pip", "install", *options]
             command += [word for file in lists for word in ("-r", str(file))]
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
             if done.returncode != 0:
@@ -139,8 +141,10 @@ class Server:
     """A supervised tritonserver: started again when it ends, its models loaded again when they crash."""
 
     environment: Environment
-    folder: Path
-    """Scratch, and ``triton.log``."""
+    backends: Path
+    """See ``Environment.link_backends``."""
+
+    log: Log
 
     repository: Path
     models: tuple[str, ...]
@@ -166,8 +170,7 @@ class Server:
         sweep(f"{_PREFIX}_{os.getpid()}_")
         ports = [int(self.address.rpartition(":")[2]), *free_ports(2)]
         command = [str(self.environment.server / "bin" / "tritonserver"), *self._options(ports)]
-        log = Log(self.folder / "triton.log")
-        with await log.follow() as output:
+        with await self.log.follow() as output:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", _DIES, *command,
                 cwd=TREE, env={**os.environ, **self.environment.variables()},
@@ -178,7 +181,7 @@ class Server:
         await asyncio.wait({ended, ready}, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             ready.cancel()
-            raise Unavailable(f"Triton ended with status {ended.result()}; see {log.path}", reason="TRITON_DOWN")
+            raise Unavailable(f"Triton ended with status {ended.result()}; see {self.log.path}", reason="TRITON_DOWN")
         ready.result()
 
     def _options(self, ports: Sequence[int]) -> list[str]:
@@ -186,7 +189,7 @@ class Server:
         addresses = {"grpc": ports[0], "http": http, "metrics": metrics}
         named = {
             "model-repository": str(self.repository),
-            "backend-directory": str(self.folder / "backends"),
+            "backend-directory": str(self.backends),
             # to be swept, ours must be told from others'
             "backend-config": f"python,shm-region-prefix-name={_PREFIX}_{os.getpid()}_",
             "model-control-mode": "explicit",  # polling reloads for ever
@@ -235,6 +238,7 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.process.wait(), _STOP_SECONDS)
         self._kill()
+        await self.log.ended()
         sweep(f"{_PREFIX}_{os.getpid()}_")
 
     def _kill(self) -> None:
@@ -246,7 +250,7 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def running(
-    folder: Path,
+    log: Path,
     models: tuple[str, ...] = LIGHT,
     repository: Path = REPOSITORY,
     environment: Environment | None = None,
@@ -255,7 +259,7 @@ async def running(
     """A tritonserver that is ready, kept up, and gone at the end.
 
     Args:
-        folder: for its log and its backends folder; must exist.
+        log: a file to append to; its folder must exist.
         models: to load at the start; others are loaded through ``Server.client``.
         repository: of models.
         environment: of Triton; by default that of ``requirements/triton.txt``, made if need be.
@@ -265,24 +269,27 @@ async def running(
         Unavailable, LensoraError: as ``Server.start``.
     """
     home = await asyncio.to_thread(install) if environment is None else environment
-    _sweep_of_the_dead()
+    sweep_the_dead()
     (grpc_port,) = free_ports(1)
     address = f"127.0.0.1:{grpc_port}"
     client = Client(address, retry_seconds=0)
     broken = asyncio.get_running_loop().create_future()
-    server = Server(home, folder, repository, models, address, client, Watchdog(client, watch_seconds), broken)
-    await asyncio.to_thread(home.link_backends, folder / "backends")
-    keepers: list[asyncio.Task[None]] = []
-    try:
-        await server.start()
-        keepers = [asyncio.create_task(server.keep()), asyncio.create_task(server.watchdog.watch())]
-        yield server
-    finally:
-        for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
-        broken.cancel()
-        await asyncio.shield(server.stop())
+    with tempfile.TemporaryDirectory(prefix="lensora-triton-") as scratch:
+        backends = Path(scratch) / "backends"
+        home.link_backends(backends)
+        watchdog = Watchdog(client, watch_seconds)
+        server = Server(home, backends, Log(log), repository, models, address, client, watchdog, broken)
+        keepers: list[asyncio.Task[None]] = []
+        try:
+            await server.start()
+            keepers = [asyncio.create_task(server.keep()), asyncio.create_task(watchdog.watch())]
+            yield server
+        finally:
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
+            broken.cancel()
+            await asyncio.shield(server.stop())
 
 
 def sweep(prefix: str) -> None:
@@ -291,7 +298,7 @@ def sweep(prefix: str) -> None:
         region.unlink(missing_ok=True)
 
 
-def _sweep_of_the_dead() -> None:
+def sweep_the_dead() -> None:
     """Remove what supervisors that were killed have left."""
     for region in SHARED_MEMORY.glob(f"{_PREFIX}_*"):
         owner = region.name.removeprefix(f"{_PREFIX}_").partition("_")[0]

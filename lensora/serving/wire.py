@@ -23,7 +23,8 @@ PARAMETERS, PROGRESS, PHASE = "parameters", "progress", "phase"
 
 _LIMIT = 400
 _FLOATS = {"TYPE_FP16": "float16", "TYPE_FP32": "float32", "TYPE_FP64": "float64"}
-_TEXT = re.compile(r"\[(\w{1,32})/(\w{1,64})\] (.*)", re.DOTALL)
+_TEXT = re.compile(r"\[(\w{1,32})/(\w{1,64})\] (.*?)(?:\n\nAt:|\Z)", re.DOTALL)
+"""What Triton adds to an error of loading, the lines of code, is left out."""
 
 
 def error_text(error: LensoraError) -> str:

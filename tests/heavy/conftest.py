@@ -94,6 +94,7 @@ def triton(environment: Environment, tiny: Path, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("triton")
     steps = folder / "steps"
     variables = os.environ | {"PYTHONPATH": str(TREE), "HF_HUB_OFFLINE": "1", "STANDIN_STEPS": str(steps)}
+    variables["OMP_NUM_THREADS"] = "1"  # tiny networks on a busy machine only wait for a second thread
     variables["LENSORA_MODELS"] = str(folder / "none")
     for model, parameters in MODELS.items():
         shutil.copytree(REPOSITORY / model, folder / "repository" / model)

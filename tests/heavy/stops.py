@@ -1,4 +1,5 @@
-"""The models' classes without Triton, by the Python that has torch: ``python stops.py FOLDER``.
+"""The models' classes without Triton, by the Python that has torch: ``python stops.py FOLDER``, with the
+tree and the stand-ins on its path.
 
 Says one JSON object: how often each was heard before it obeyed, and how much half precision changes.
 """
@@ -10,8 +11,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent / "standins")]
 
 import numpy as np
 import torch
@@ -51,14 +50,11 @@ def main(home: Path) -> None:
     """Run each class to its second report, and the drawn ones in half precision."""
     whole = torch.float32
     cut = np.dstack([PHOTO, np.full(PHOTO.shape[:2], 255, np.uint8)])
-    painter, matting = (
-        Painter(home / "sdxl", "cpu", whole, home / "control"),
-        BiRefNet(home / "birefnet", "cpu", whole, 64),
-    )
+    painter = Painter(home / "sdxl", "cpu", whole, home / "control")
+    matting = BiRefNet(home / "birefnet", "cpu", whole, 64)
+    florence = Florence(home / "florence", "cpu", whole)
     stopped = {
-        "florence": calls_until_stopped(
-            lambda report: Florence(home / "florence", "cpu", whole).find(PHOTO, 4, report)
-        ),
+        "florence": calls_until_stopped(lambda report: florence.find(PHOTO, 4, report)),
         "birefnet": calls_until_stopped(lambda report: matting.alpha(PHOTO, report)),
         "painter": calls_until_stopped(lambda report: paint(painter, report)),
         "sf3d": calls_until_stopped(

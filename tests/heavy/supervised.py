@@ -18,7 +18,7 @@ async def main(folder: Path, environment: Path) -> None:
     """Run until standard input ends."""
     configure_logs("supervisor", level="info", log_format="json")
     home = tritonserver.Environment(environment)
-    async with tritonserver.running(folder, (), folder / "repository", home) as server:
+    async with tritonserver.running(folder / "triton.log", (), folder / "repository", home) as server:
         assert server.process is not None
         print(json.dumps({"address": server.address, "pid": server.process.pid}), flush=True)  # noqa: T201
         await asyncio.to_thread(sys.stdin.read)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from lensora.core.errors import Cancelled, FailedPrecondition, InvalidArgument, LensoraError
 from lensora.runtime.triton import Answer, Client
+from lensora.runtime.tritonserver import TREE
 from lensora.serving.painting import MULTIPLE
 from tests.heavy.conftest import HERE, MODELS, SLOW_STEPS, Triton
 
@@ -81,7 +83,7 @@ async def test_matte_is_as_large_as_the_photo(client: Client) -> None:
     answer, told = await ask(client, "matte_birefnet", {"photo": photo()})
     alpha = answer.tensors["alpha"]
     assert alpha.shape == (90, 140) and alpha.dtype == np.uint8
-    assert alpha[45, 70] == 255 and alpha[3, 3] == 0
+    assert alpha[45, 70] > 250 and alpha[3, 3] < 5
     check_progress(told, {"removing-bg"}, 2)
 
 
@@ -244,7 +246,14 @@ async def test_a_failure_tells_the_caller_nothing_of_our_insides(client: Client,
 
 
 def test_the_classes_stop_at_once_and_take_half_precision(triton: Triton) -> None:
-    done = subprocess.run([triton.python, HERE / "stops.py", triton.tiny], capture_output=True, text=True, check=True)
+    path = os.pathsep.join((str(TREE), str(HERE / "standins")))
+    done = subprocess.run(
+        [triton.python, HERE / "stops.py", triton.tiny],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    )
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["calls_until_stopped"] == dict.fromkeys(("florence", "birefnet", "painter", "sf3d"), 2)
     assert set(said["half"]) == {"bfloat16", "float16"}

@@ -227,7 +227,7 @@ class BiRefNet(PreTrainedModel):
 
 
 def birefnet(folder: Path) -> None:
-    """A stand-in that is loaded as the real one is, classes out of the folder of the weights: what is bright stands out."""
+    """A stand-in that is loaded as the real one is, by classes from the folder of the weights; bright is subject."""
     folder.mkdir(parents=True)
     (folder / "birefnet.py").write_text(BIREFNET)
     space: dict[str, type] = {"__name__": "birefnet"}

@@ -21,6 +21,7 @@ from lensora.runtime.tritonserver import LIGHT, REPOSITORY, SHARED_MEMORY
 
 HERE = Path(__file__).parent
 OURS = ("echo", "steps", "versioned")
+UNLOADABLE = "needy"
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,6 @@ class Triton:
     """With ``triton.log``."""
 
     repository: Path
-
-    def log(self) -> str:
-        """What the server and its models have said."""
-        return (self.folder / "triton.log").read_text()
 
     def stub(self, model: str) -> psutil.Process:
         """The process that a model runs in, as it is now."""
@@ -57,7 +54,7 @@ def supervise() -> Supervise:
     def start(folder: Path, repository: Path, *models: str) -> tuple[subprocess.Popen[str], Triton]:
         with (folder / "supervisor.log").open("w") as log:
             process = subprocess.Popen(
-                [sys.executable, str(HERE / "supervised.py"), str(folder), str(repository), *models],
+                [sys.executable, str(HERE / "supervised.py"), str(folder / "triton.log"), str(repository), *models],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
                 env={**os.environ, "PYTHONPATH": str(HERE.parents[2])},
             )  # fmt: skip
@@ -72,7 +69,7 @@ def supervise() -> Supervise:
 def triton(supervise: Supervise, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
     folder = tmp_path_factory.mktemp("triton")
     repository = folder / "repository"
-    for source, models in ((REPOSITORY, LIGHT), (HERE / "repository", OURS)):
+    for source, models in ((REPOSITORY, LIGHT), (HERE / "repository", (*OURS, UNLOADABLE))):
         for model in models:
             shutil.copytree(source / model, repository / model)
     process, running = supervise(folder, repository, *LIGHT, *OURS)
