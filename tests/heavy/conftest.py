@@ -102,7 +102,7 @@ def triton(environment: Environment, tiny: Path, tmp_path_factory: pytest.TempPa
     for name, (model, parameters) in VARIANTS.items():
         shutil.copytree(REPOSITORY / model, folder / "repository" / name)
         variables |= _variables(name, parameters, tiny)
-    command = [sys.executable, HERE / "supervised.py", folder, environment.folder]
+    command = [sys.executable, str(HERE / "supervised.py"), str(folder), str(environment.folder)]
     with (folder / "supervisor.log").open("w") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=variables

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -154,6 +155,10 @@ def sdxl(folder: Path) -> None:
     )
     tokenizers = [clip_tokenizer(folder / name) for name in ("tokenizer", "tokenizer_2")]
     unet = UNet2DConditionModel(sample_size=8, up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), **UNET).eval()
+    with torch.no_grad():  # untrained, it would hardly hear the words
+        for name, weight in unet.named_parameters():
+            if "attn2.to_out" in name or "attn2.to_v" in name:
+                weight *= 200
     pipeline = StableDiffusionXLPipeline(
         vae(4), clip_text(CLIPTextModel), clip_text(CLIPTextModelWithProjection), *tokenizers, unet, scheduler
     )
@@ -230,7 +235,7 @@ def birefnet(folder: Path) -> None:
     """A stand-in that is loaded as the real one is, by classes from the folder of the weights; bright is subject."""
     folder.mkdir(parents=True)
     (folder / "birefnet.py").write_text(BIREFNET)
-    space: dict[str, type] = {"__name__": "birefnet"}
+    space: dict[str, Any] = {"__name__": "birefnet"}
     exec(BIREFNET, space)  # noqa: S102 - the text above
     network = space["BiRefNet"]()
     for name, weight in network.named_parameters():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +33,19 @@ Cut = Callable[[NDArray[np.uint8], NDArray[np.float32], Context], NDArray[np.uin
 """From a crop and a map of the subject in it to the cut-out."""
 
 
+class Map(Protocol):
+    """A network that says what stands out: ``Saliency``, ``IsNet`` or another's."""
+
+    def map(self, photo: NDArray[np.uint8], context: Context) -> NDArray[np.float32]:
+        """See ``Saliency.map``; any resolution."""
+
+
 class Embedded:
     """Crop, look, choose, cut."""
 
     name = "embedded"
 
-    def __init__(self, saliency: Saliency | IsNet, matte: str, cut: Cut = cut) -> None:
+    def __init__(self, saliency: Map, matte: str, cut: Cut = cut) -> None:
         self._saliency, self._cut = saliency, cut
         self.version = _VERSION if matte == "u2netp" else f"{_VERSION}-{matte}"
 

@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _redirect(self, path: str) -> None:
         self.send_response(302)
-        self.send_header("Location", f"http://localhost:{self.server.server_address[1]}/store/{path}")
+        self.send_header("Location", f"{self.hub.address}/store/{path}")
         self.end_headers()
 
     def _file(self, path: str) -> None:
@@ -276,7 +276,7 @@ def test_none_of_the_files(fake: FakeHub) -> None:
 
 
 def test_disk_too_small(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1_000})())
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000})())
     with pytest.raises(ResourceExhausted, match="LENSORA_MODELS"):
         fetch()
     assert len(fake.asked) == 1
