@@ -34,6 +34,9 @@ PIXELS = 1024 * 1024
 MULTIPLE = 16
 """Of which the sides of the painted picture are, as the model asks."""
 
+MAX_PROMPT = 1000
+"""Characters that the model takes."""
+
 STYLE = "empty scene, nobody, clear ground in front, eye-level photograph"
 """Behind a person's own words: the subject is put in later, and must not be painted too."""
 
@@ -59,7 +62,7 @@ class Diffusion:
         width, height = painted_size(request.width, request.height)
         camera = picture_framing(request.width / request.height).camera
         inputs = {
-            "prompt": np.array([f"{prompt[: 999 - len(STYLE)]}, {STYLE}".encode()], dtype=object),
+            "prompt": np.array([f"{prompt[: MAX_PROMPT - len(STYLE) - 2]}, {STYLE}".encode()], dtype=object),
             "depth": inverse_depth(camera, width, height),
         }
         seed = {"seed": request.seed % 2**63}
@@ -75,9 +78,14 @@ class Diffusion:
 
 
 def painted_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height of the picture to paint for a plate of this size: its aspect, at most about ``PIXELS``."""
+    """Width and height of the picture to paint for a plate of this size, about ``PIXELS`` at most.
+
+    It is no taller for its width than the plate, so that what is cut off to make it fit is cut off at the sides, and the
+    ground stays at the rows where the camera has it.
+    """
     scale = min(1.0, math.sqrt(PIXELS / (width * height)))
-    return tuple(max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in (width, height))  # type: ignore[return-value]
+    wide, high = math.ceil(width * scale / MULTIPLE), max(1, math.floor(height * scale / MULTIPLE))
+    return wide * MULTIPLE, high * MULTIPLE
 
 
 def create(settings: Settings) -> Hosted:
