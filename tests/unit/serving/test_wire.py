@@ -14,7 +14,6 @@ from lensora.core.models import ModelMissing
 from lensora.serving import wire
 from lensora.serving.setup import Setup
 
-
 KINDS = [kind for kind in LensoraError.__subclasses__() if kind.__module__ == errors.__name__]
 
 
