@@ -39,6 +39,8 @@ _VERSION = "1"
 """Of the workflow's shape, never of the build: a job must not be stranded by a rollout."""
 
 _LIVE = ("ENQUEUED", "DELAYED", "PENDING")
+_ENDED = ("SUCCESS", "ERROR", "CANCELLED")
+_KEPT, _BATCH = timedelta(days=1), 500
 _log = structlog.get_logger()
 
 
@@ -101,6 +103,7 @@ class Executor:
         for name, chore, seconds in (
             ("lease", self._renew, self._settings.lease_seconds / 4),
             ("sweep", self.sweep, self._settings.sweep_seconds),
+            ("prune", self.prune, self._settings.retention_seconds),
         ):
             self._tasks.add(asyncio.create_task(every(seconds, name, chore)))
 
@@ -173,6 +176,14 @@ class Executor:
         for workflow_id, run in runs.items():
             if workflow_id not in alive:
                 await self._replace(run)
+
+    async def prune(self, kept: timedelta = _KEPT) -> None:
+        """Delete runs that ended longer ago than that; the jobs' own rows tell all there is to tell."""
+        before = (datetime.now(UTC) - kept).isoformat()
+        while ended := await DBOS.list_workflows_async(
+            status=list(_ENDED), completed_before=before, limit=_BATCH, load_input=False, load_output=False
+        ):
+            await DBOS.delete_workflows_async([status.workflow_id for status in ended])
 
     async def _replace(self, run: Run) -> None:
         if run.runs >= self._settings.max_runs:

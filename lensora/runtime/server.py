@@ -61,8 +61,8 @@ class _EngineServicer(engine_pb2_grpc.EngineServiceServicer):
 class Listener:
     """A gRPC server with health and reflection, for a stage service or the gateway."""
 
-    def __init__(self, listen: str, names: list[str], *, public: bool = False) -> None:
-        self._border = Border(public=public)
+    def __init__(self, listen: str, names: list[str], border: Border | None = None) -> None:
+        self._border = border or Border()
         self.server = grpc.aio.server(interceptors=[self._border], options=SERVER_OPTIONS)
         self.health = health_aio.HealthServicer()
         self._names = names

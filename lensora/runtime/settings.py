@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -48,7 +48,7 @@ class TritonSettings(ServiceSettings):
     triton_address: str = "127.0.0.1:8001"
     """``host:port`` of Triton's gRPC."""
 
-    triton_versions: dict[str, str | dict[str, int]] = {}
+    triton_versions: dict[str, str | dict[str, PositiveInt]] = {}
     """JSON: which version of which model. ``{"saliency_u2netp": "1"}`` pins one; ``{"saliency_u2netp": {"1": 90,
     "2": 10}}`` gives each its share of the requests, the same request always to the same; a model that is not named
     is left to its ``version_policy``."""

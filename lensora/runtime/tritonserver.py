@@ -254,7 +254,7 @@ async def running(
     models: tuple[str, ...] = LIGHT,
     repository: Path = REPOSITORY,
     environment: Environment | None = None,
-    watch_seconds: float = 1.0,
+    watch_seconds: float = 0.5,
 ) -> AsyncIterator[Server]:
     """A tritonserver that is ready, kept up, and gone at the end.
 

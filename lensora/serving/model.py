@@ -87,6 +87,7 @@ class Batched(_Model):
         """Called by Triton; one response for each request, in their order."""
         answers: list[Any] = [None] * len(requests)
         waiting: list[tuple[int, Tensors]] = []
+        wanted = [set(request.requested_output_names()) for request in requests]
         for index, request in enumerate(requests):
             if request.is_cancelled():
                 answers[index] = self._error(Cancelled("the request was cancelled"))
@@ -97,22 +98,24 @@ class Batched(_Model):
             else:
                 waiting.append((index, tensors))
         for group in _alike(waiting):
-            for index, answer in zip((index for index, _ in group), self._together(group), strict=True):
-                answers[index] = answer
+            try:
+                for (index, _), outputs in zip(group, self._together([tensors for _, tensors in group]), strict=True):
+                    answers[index] = self._answer({name: outputs[name] for name in outputs if name in wanted[index]})
+            except Exception as error:  # noqa: BLE001 - the border of a process: nothing may pass it but answers
+                for index, _ in group:
+                    answers[index] = self._error(error)
         return answers
 
-    def _together(self, group: list[tuple[int, Tensors]]) -> list[Any]:
-        sizes = [_size(tensors) for _, tensors in group]
-        try:
-            joined = {name: np.concatenate([tensors[name] for _, tensors in group]) for name in group[0][1]}
-            outputs = self.infer(joined)
-            ends = np.cumsum(sizes)
-            return [
-                self._answer({name: array[end - size : end] for name, array in outputs.items()})
-                for size, end in zip(sizes, ends, strict=True)
-            ]
-        except Exception as error:  # noqa: BLE001 - the border of a process: nothing may pass it but answers
-            return [self._error(error) for _ in group]
+    def _together(self, group: list[Tensors]) -> list[Tensors]:
+        """Each one's outputs, of one run for all."""
+        if len(group) == 1:  # the usual case by far, and without copies
+            return [self.infer(group[0])]
+        outputs = self.infer({name: np.concatenate([tensors[name] for tensors in group]) for name in group[0]})
+        sizes = [_size(tensors) for tensors in group]
+        return [
+            {name: array[end - size : end] for name, array in outputs.items()}
+            for size, end in zip(sizes, np.cumsum(sizes), strict=True)
+        ]
 
 
 Report = Callable[[float, str], None]
