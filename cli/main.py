@@ -111,13 +111,18 @@ def up(
     listen: Listen = "127.0.0.1:50050",
     http: Annotated[str, typer.Option(help="HOST:PORT of its HTTP edge; 127.0.0.1:8080 if that is free.")] = "",
     home: Home = Path("~/.local/share/lensora"),
+    triton: Annotated[bool, typer.Option("--triton", help="Run Triton too, and let the services use it.")] = False,
+    triton_model: Annotated[
+        list[str] | None, typer.Option(help="A heavy model for Triton to load at the start; implies --triton.")
+    ] = None,
 ) -> None:
     """Run the five services and the gateway until stopped."""
     from cli import up as running
 
     console = Console()
     with typed_errors(console):
-        run(running.up(home.expanduser().resolve(), listen, http, console))
+        models = (triton_model or []) if triton or triton_model else None
+        run(running.up(home.expanduser().resolve(), listen, http, console, models))
 
 
 @app.command()
@@ -141,6 +146,7 @@ def doctor(
 @models_app.command("list")
 def list_models() -> None:
     """Every model: stage, size, licence, SHA-256, and whether it is here."""
+    from cli import weights
     from lensora.core import models
 
     table = Table("name", "stage", "MB", "licence", Column("sha256", overflow="fold"), "status", box=None)
@@ -150,6 +156,7 @@ def list_models() -> None:
     console = Console()
     console.print(table)
     console.print(f"folder: {models.folder()}", soft_wrap=True, highlight=False)
+    weights.print_table(console)
 
 
 @models_app.command("fetch")
@@ -157,12 +164,13 @@ def fetch_models(
     names: Annotated[list[str] | None, typer.Argument(help="Which; all but the optional ones by default.")] = None,
     accept_terms: Annotated[bool, typer.Option("--accept-terms", help="Accept an optional model's terms.")] = False,
 ) -> None:
-    """Fetch the models that are missing or altered, each checked against its SHA-256."""
+    """Fetch the models that are missing or altered, each checked against its SHA-256; heavy ones by name only."""
+    from cli import weights
     from lensora.core import models
 
     console = Console()
     with typed_errors(console):
-        wanted = names or models.needed()
+        wanted = [name for name in names or models.needed() if name not in weights.WEIGHTS]
         accepted = []
         for model in map(models.get, wanted):
             if model.terms and models.status(model.name) != "present":
@@ -171,6 +179,9 @@ def fetch_models(
                     accepted.append(model.name)
         report = lambda name, what: console.print(f"{name}: {what}", highlight=False)  # noqa: E731
         models.fetch(wanted, report, accepted=accepted)
+        for name in names or ():
+            if name in weights.WEIGHTS:
+                weights.fetch(name, console, accept_terms=accept_terms)
 
 
 def main() -> None:

@@ -209,7 +209,7 @@ async def _serve(service: Service, settings: ServiceSettings) -> None:
         health_listen=settings.health_listen,
     )
     blobs = BlobAccess(settings.blob_prefix)
-    fitness = Fitness(partial(_check, blobs), listener.set_fit, settings.check_seconds)
+    fitness = Fitness(partial(_check, blobs, service.runner), listener.set_fit, settings.check_seconds)
     stage = Stage(service.runner, blobs, fitness.require)
     service.add_to_server(service.servicer(stage), listener.server)
     engine_pb2_grpc.add_EngineServiceServicer_to_server(_EngineServicer(service.runner), listener.server)
@@ -226,10 +226,11 @@ async def _serve(service: Service, settings: ServiceSettings) -> None:
         await listener.stop()
 
 
-def _check(blobs: BlobAccess) -> None:
+def _check(blobs: BlobAccess, runner: Runner) -> None:
     """All that a service stands on and may lose while it runs."""
     blobs.check()
     models.check_opened()
+    runner.check()
 
 
 def run_process(main: Callable[[], Any], name: str, *, level: str, log_format: str, with_parent: bool) -> int:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -51,3 +51,24 @@ class ServiceSettings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+
+
+class TritonSettings(ServiceSettings):
+    """Settings of the services that have an engine named ``triton``."""
+
+    triton_address: str = "127.0.0.1:8001"
+    """``host:port`` of Triton's gRPC."""
+
+    triton_versions: dict[str, str | dict[str, PositiveInt]] = {}
+    """JSON: which version of which model. ``{"saliency_u2netp": "1"}`` pins one; ``{"saliency_u2netp": {"1": 90,
+    "2": 10}}`` gives each its share of the requests, the same request always to the same; a model that is not named
+    is left to its ``version_policy``."""
+
+    triton_fallback: bool = False
+    """Whether the embedded engine may do what Triton cannot do just now; the result then names its maker."""
+
+    triton_seconds: float = Field(default=30.0, gt=0)
+    """How long one inference may take, retries included."""
+
+    triton_retry_seconds: float = Field(default=10.0, ge=0)
+    """For how long what is down is asked again; a crashed model is back within a few seconds."""

@@ -254,6 +254,9 @@ class ProcessRunner:
         finally:
             self._starting = None
 
+    def check(self) -> None:
+        """See ``Runner``; a worker that is gone is replaced, and what its engine misses ends the next run."""
+
     async def stop(self) -> None:
         """See ``Runner``."""
         self._stopped = True
