@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 import venv
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ LIGHT = ("saliency_u2netp", "detect_ssd", "classify_efficientnet")
 """The models of the embedded engines, which need no GPU and no weights but those that set-up fetches."""
 
 _STOP_SECONDS, _EXIT_SECONDS = 10.0, 5
+_SETTLED_SECONDS, _TRIES = 60.0, 3
+"""Whoever ends so often in a row, each time before so many seconds, is not started again."""
+
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's name
 """Where Triton and its models' processes meet."""
 
@@ -230,11 +234,16 @@ class Server:
 
     async def keep(self) -> None:
         """Start the process again whenever it ends, until cancelled; gives up when it does not come back."""
+        failures = 0
         while self.process is not None:
+            started = time.monotonic()
             status = await self.process.wait()
             _log.warning("process ended", process="triton", status=status)
             self._kill()  # its models' processes, which may hold on to its addresses
+            failures = failures + 1 if time.monotonic() - started < _SETTLED_SECONDS else 0
             try:
+                if failures == _TRIES:
+                    raise Unavailable(f"it ended {failures} times; see {self.log.path}")
                 await self.start()
             except LensoraError as error:
                 if not self.broken.done():
