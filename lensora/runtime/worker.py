@@ -70,7 +70,11 @@ def _serve(connection: Connection, service: str, package: str, settings: WorkerS
             return
         flag = StopFlag(lambda fraction, phase: connection.send(("progress", (fraction, phase))), deadline)
         try:
-            connection.send(("result", engine.check() if request is _CHECK else engine.run(request, flag)))
+            if request is not _CHECK:
+                connection.send(("result", engine.run(request, flag)))
+            elif isinstance(engine, engines.Checked):
+                engine.check()
+                connection.send(("result", None))
         except LensoraError as error:
             connection.send(("error", error))
         except Exception as error:  # noqa: BLE001 - the border of a process: nothing may pass it but messages
