@@ -80,8 +80,8 @@ class Diffusion:
 def painted_size(width: int, height: int) -> tuple[int, int]:
     """Width and height of the picture to paint for a plate of this size, about ``PIXELS`` at most.
 
-    It is no taller for its width than the plate, so that what is cut off to make it fit is cut off at the sides, and the
-    ground stays at the rows where the camera has it.
+    It is no taller for its width than the plate: what is cut off to make it fit is cut off at the sides, and the ground
+    stays at the rows where the camera has it.
     """
     scale = min(1.0, math.sqrt(PIXELS / (width * height)))
     wide, high = math.ceil(width * scale / MULTIPLE), max(1, math.floor(height * scale / MULTIPLE))

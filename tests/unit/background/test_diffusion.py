@@ -20,7 +20,8 @@ class Painter:
     """Paints the depth map it is given, in blue."""
 
     def __init__(self, *, guided: bool = True) -> None:
-        self.guided, self.prompt, self.parameters = guided, "", {}
+        self.guided, self.prompt = guided, ""
+        self.parameters: dict[str, Any] = {}
         self.shape: tuple[int, ...] = ()
 
     def stream(self, inputs: Any, parameters: Any, context: Any, share_of: Any) -> dict[str, Any]:

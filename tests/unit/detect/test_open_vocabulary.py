@@ -19,7 +19,9 @@ class Words:
     """Says what it is told to."""
 
     def __init__(self, *said: tuple[tuple[float, float, float, float], float, str]) -> None:
-        self.said, self.asked, self.shape = said, {}, ()
+        self.said = said
+        self.asked: dict[str, Any] = {}
+        self.shape: tuple[int, ...] = ()
 
     def stream(self, inputs: Any, parameters: Any, context: Any, share_of: Any) -> dict[str, Any]:
         context.progress(share_of.last, share_of.phase)
