@@ -61,7 +61,8 @@ class Api:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                 headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                await self._answer(writer, *head[0].split()[:2], headers, body)
+                method, target, _ = head[0].split()
+                await self._answer(writer, method, target, headers, body)
         self._writers.discard(writer)
         writer.close()
 
@@ -96,9 +97,9 @@ class Api:
 
     async def _watch(self, writer: asyncio.StreamWriter, kind: str, since: int) -> None:
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        for version, of, event in self._events:
+        for version, of, told in self._events:
             if of == kind and version > since:
-                queue.put_nowait(event)
+                queue.put_nowait(told)
         self._watches[queue] = kind
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
         try:

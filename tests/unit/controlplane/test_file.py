@@ -44,7 +44,7 @@ async def test_names_are_looked_up_again_and_one_that_is_lost_keeps_its_addresse
     source = FileSource(state, Settings(mesh=file, poll_seconds=0.01, resolve_seconds=0.02))
     task = asyncio.create_task(source.run())
     try:
-        fixed = (("10.0.0.9", 2), ("fd00::1", 3))
+        fixed: Any = (("10.0.0.9", 2), ("fd00::1", 3))
         await until(lambda: state.places.get(("a", "stable")) == (("10.0.0.1", 1), *fixed))
         known["one.example"] = ["10.0.0.1", "10.0.0.2"]
         await until(lambda: len(state.places[("a", "stable")]) == 4)
