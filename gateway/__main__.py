@@ -38,7 +38,7 @@ async def _serve(settings: Settings) -> None:
         blobs = open_store(settings.blobs_url, settings.home / "blobs", settings.url_seconds)
         studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
         signer = signing.signer(settings)
-        listener = grpc.listener(settings, studio, signer)
+        listener = grpc.listener(settings.listen, studio, signer, settings.health_listen)
         health = Health(settings, database, blobs)
         http = HttpServer(Edge(settings, studio, signer, health)) if settings.http_listen else None
         await studio.start()

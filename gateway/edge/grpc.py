@@ -16,7 +16,6 @@ from gateway.jobs import Studio
 from gateway.ledger import INIT_PRICE
 from gateway.model import ArtifactKind, Job, JobEvent
 from gateway.options import JobOptions, SessionOptions, validated
-from gateway.settings import Settings
 from gateway.signing import Signer
 from gateway.store import explained
 from lensora.core.errors import InvalidArgument, LensoraError
@@ -33,15 +32,14 @@ _DRAIN_BYTES, _DRAIN_SECONDS = MAX_FILE_BYTES // 2, 2.0
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-def listener(settings: Settings, studio: Studio, signer: Signer) -> Listener:
+def listener(listen: str, studio: Studio, signer: Signer, health_listen: str = "") -> Listener:
     """The server of this edge, not started yet.
 
     Raises:
         Unavailable: reason ``ADDRESS_IN_USE``.
     """
     border = Border(public=True, explained=explained)
-    names = ["lensora.studio.v1.StudioService"]
-    made = Listener(settings.listen, names, border, health_listen=settings.health_listen)
+    made = Listener(listen, ["lensora.studio.v1.StudioService"], border, health_listen=health_listen)
     studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio, signer), made.server)
     return made
 

@@ -214,7 +214,7 @@ async def _gateway(
     studio = Studio(settings, store, blobs, Stages(settings, store, blobs), outside)
     signer, now = signing.signer(settings), time.time()
     signer._clock = lambda: now  # else two looks at one job could differ
-    listener = edge.listener(settings, studio, signer)
+    listener = edge.listener(settings.listen, studio, signer)
     health = Health(settings, database, blobs)
     http = HttpServer(Edge(settings, studio, signer, health))
     await studio.start()
