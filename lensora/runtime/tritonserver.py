@@ -27,6 +27,7 @@ import structlog
 
 from lensora.core.errors import FailedPrecondition, LensoraError, Unavailable
 from lensora.runtime.process import free_ports
+from lensora.runtime.stubs import Stubs
 from lensora.runtime.triton import Client
 from lensora.runtime.tritonlog import Log
 from lensora.runtime.watchdog import Watchdog
@@ -158,7 +159,6 @@ class Server:
     """``host:port`` of its gRPC."""
 
     client: Client
-    watchdog: Watchdog
     broken: asyncio.Future[None] = field(repr=False)
     """Raises ``Unavailable`` once the process cannot be kept up."""
 
@@ -299,8 +299,8 @@ async def running(
     with tempfile.TemporaryDirectory(prefix="lensora-triton-") as scratch:
         backends = Path(scratch) / "backends"
         home.link_backends(backends)
-        watchdog = Watchdog(client, watch_seconds)
-        server = Server(home, backends, Log(log), repository, models, address, client, watchdog, broken, ready_seconds)
+        server = Server(home, backends, Log(log), repository, models, address, client, broken, ready_seconds)
+        watchdog = Watchdog(client, watch_seconds, Stubs(lambda: server.process.pid if server.process else None))
         keepers: list[asyncio.Task[None]] = []
         try:
             await server.start()

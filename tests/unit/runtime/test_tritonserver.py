@@ -19,7 +19,6 @@ from lensora.runtime import tritonserver
 from lensora.runtime.triton import Client
 from lensora.runtime.tritonlog import Log, as_event
 from lensora.runtime.tritonserver import LIGHT, REPOSITORY, REQUIREMENTS, Environment, Server, TritonMissing
-from lensora.runtime.watchdog import Watchdog
 
 MODELS = sorted(folder.parent.name for folder in REPOSITORY.glob("*/1"))
 
@@ -111,7 +110,7 @@ async def test_a_server_that_ends_again_and_again_is_given_up(tmp_path: Path, mo
     monkeypatch.setattr(Server, "start", start)
     client, broken = Client("127.0.0.1:1"), asyncio.get_running_loop().create_future()
     environment, log = Environment(tmp_path), Log(tmp_path / "triton.log")
-    server = Server(environment, tmp_path, log, tmp_path, (), "127.0.0.1:1", client, Watchdog(client, 1), broken, 1.0)
+    server = Server(environment, tmp_path, log, tmp_path, (), "127.0.0.1:1", client, broken, 1.0)
     server.process = cast("asyncio.subprocess.Process", Falls())
     await server.keep()
     with pytest.raises(Unavailable, match=r"triton: it ended 3 times; see .*triton\.log") as caught:
