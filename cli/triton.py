@@ -16,6 +16,9 @@ from lensora.runtime.tritonserver import LIGHT, Server
 SERVICES = ("detect", "segment")
 """Those whose networks are among the light models."""
 
+_LIGHT_SECONDS, _HEAVY_SECONDS = 120.0, 1200.0
+"""How long Triton may take to load them; heavy ones read tens of gigabytes."""
+
 
 @contextlib.asynccontextmanager
 async def hosting(home: Path, models: Sequence[str], console: Console) -> AsyncIterator[Server]:
@@ -34,7 +37,12 @@ async def hosting(home: Path, models: Sequence[str], console: Console) -> AsyncI
     with console.status("making Triton's environment (once, a minute or so)"):
         environment = await asyncio.to_thread(tritonserver.install)
     (home / "logs").mkdir(parents=True, exist_ok=True)
-    running = tritonserver.running(home / "logs" / "triton.log", (*LIGHT, *models), environment=environment)
+    running = tritonserver.running(
+        home / "logs" / "triton.log",
+        (*LIGHT, *models),
+        environment=environment,
+        ready_seconds=_HEAVY_SECONDS if models else _LIGHT_SECONDS,
+    )
     async with contextlib.AsyncExitStack() as stack:
         with console.status("starting Triton"):
             server = await stack.enter_async_context(running)

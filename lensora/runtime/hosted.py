@@ -11,7 +11,7 @@ import structlog
 from numpy.typing import NDArray
 
 from lensora.core.engines import Context, Engine, Made, NullContext
-from lensora.core.errors import Unavailable
+from lensora.core.errors import LensoraError, Unavailable
 from lensora.runtime import loops
 from lensora.runtime.settings import TritonSettings
 from lensora.runtime.triton import Answer, Client, Tensors, share
@@ -42,12 +42,13 @@ class Remote:
         self._client, self._settings, self._loop = client, settings, loops.current()
         self.model, self._takes, self._gives = model, takes, gives
         self._wanted = settings.triton_versions.get(model) or ""
+        self._latest = "latest"
 
     @property
     def version(self) -> str:
-        """The version that most requests go to; ``latest`` where it is left to the policy."""
+        """The version that most requests go to; left to the policy, the one that ``check`` saw last."""
         if isinstance(self._wanted, str):
-            return self._wanted or "latest"
+            return self._wanted or self._latest
         return max(self._wanted, key=lambda version: self._wanted[version])  # type: ignore[index]
 
     def __call__(self, batch: NDArray[Any], context: Context) -> NDArray[Any]:
@@ -90,9 +91,14 @@ class Remote:
         return answer.tensors
 
     def check(self) -> None:
-        """Raise ``Unavailable`` if Triton does not have the model loaded."""
-        if not loops.wait(self._loop, self._client.is_ready(self.model), NullContext()):
-            raise Unavailable(f"the model {self.model} is not loaded in Triton", reason="MODEL_NOT_LOADED")
+        """Raise ``Unavailable`` if Triton does not have the model loaded, in all versions that may be asked for."""
+        states = loops.wait(self._loop, self._client.states(), NullContext())
+        ready = [state.version for state in states if state.name == self.model and state.is_ready]
+        wanted = {self._wanted} - {""} if isinstance(self._wanted, str) else set(self._wanted)
+        if not ready or not wanted <= set(ready):
+            version = f", or not in version {', '.join(sorted(wanted))}" if wanted else ""
+            raise Unavailable(f"Triton has not loaded the model {self.model}{version}", reason="MODEL_NOT_LOADED")
+        self._latest = max(ready, key=int)
 
 
 class Streaming(Protocol):
@@ -139,9 +145,12 @@ class Hosted:
 
     def check(self) -> None:
         """See ``lensora.core.engines.Checked``; an engine with a spare can always work."""
-        if self._spare is None:
+        try:
             for network in self._networks:
                 network.check()
+        except LensoraError:
+            if self._spare is None:
+                raise
 
     def _version(self, versions: dict[str, str]) -> str:
         return f"{self._pipeline.version}-{'.'.join(versions.values())}"

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 import venv
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ import structlog
 
 from lensora.core.errors import FailedPrecondition, LensoraError, Unavailable
 from lensora.runtime.process import free_ports
+from lensora.runtime.stubs import Stubs
 from lensora.runtime.triton import Client
 from lensora.runtime.tritonlog import Log
 from lensora.runtime.watchdog import Watchdog
@@ -38,7 +40,10 @@ REPOSITORY, REQUIREMENTS = TREE / "model_repository", TREE / "requirements" / "t
 LIGHT = ("saliency_u2netp", "detect_ssd", "classify_efficientnet")
 """The models of the embedded engines, which need no GPU and no weights but those that set-up fetches."""
 
-_READY_SECONDS, _STOP_SECONDS, _EXIT_SECONDS = 60.0, 10.0, 5
+_STOP_SECONDS, _EXIT_SECONDS = 10.0, 5
+_SETTLED_SECONDS, _TRIES = 60.0, 3
+"""Whoever ends so often in a row, each time before so many seconds, is not started again."""
+
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's name
 """Where Triton and its models' processes meet."""
 
@@ -154,11 +159,18 @@ class Server:
     """``host:port`` of its gRPC."""
 
     client: Client
-    watchdog: Watchdog
     broken: asyncio.Future[None] = field(repr=False)
     """Raises ``Unavailable`` once the process cannot be kept up."""
 
+    ready_seconds: float
+    """How long it may take to start."""
+
     process: asyncio.subprocess.Process | None = None
+
+    @property
+    def _regions(self) -> str:
+        """What the names of its shared memory begin with: whose it is, and which one's of several."""
+        return f"{_PREFIX}_{os.getpid()}_{self.address.rpartition(':')[2]}_"
 
     async def start(self) -> None:
         """Start the process and wait until every model has answered a canary.
@@ -167,7 +179,7 @@ class Server:
             Unavailable: it ended, or did not answer in time.
             LensoraError: what a model says is missing.
         """
-        sweep(f"{_PREFIX}_{os.getpid()}_")
+        sweep(self._regions)
         ports = [int(self.address.rpartition(":")[2]), *free_ports(2)]
         command = [str(self.environment.server / "bin" / "tritonserver"), *self._options(ports)]
         with await self.log.follow() as output:
@@ -178,11 +190,15 @@ class Server:
             )  # fmt: skip
         ended = asyncio.ensure_future(self.process.wait())
         ready = asyncio.ensure_future(self._ready())
-        await asyncio.wait({ended, ready}, return_when=asyncio.FIRST_COMPLETED)
-        if not ready.done():
+        try:
+            await asyncio.wait({ended, ready}, timeout=self.ready_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                what = f"ended with status {ended.result()}" if ended.done() else "is not ready in time"
+                raise Unavailable(f"Triton {what}; see {self.log.path}", reason="TRITON_DOWN")
+            ready.result()
+        finally:
+            ended.cancel()
             ready.cancel()
-            raise Unavailable(f"Triton ended with status {ended.result()}; see {self.log.path}", reason="TRITON_DOWN")
-        ready.result()
 
     def _options(self, ports: Sequence[int]) -> list[str]:
         http, metrics = ports[1:]
@@ -191,7 +207,7 @@ class Server:
             "model-repository": str(self.repository),
             "backend-directory": str(self.backends),
             # to be swept, ours must be told from others'
-            "backend-config": f"python,shm-region-prefix-name={_PREFIX}_{os.getpid()}_",
+            "backend-config": f"python,shm-region-prefix-name={self._regions}",
             "model-control-mode": "explicit",  # polling reloads for ever
             "model-config-name": "cpu",
             "exit-timeout-secs": str(_EXIT_SECONDS),
@@ -205,27 +221,31 @@ class Server:
 
     async def _ready(self) -> None:
         """Wait until the server is up; a model that is not says why."""
-        async with asyncio.timeout(_READY_SECONDS):
-            while True:
-                try:
-                    states = {state.name: state for state in await self.client.states()}
-                    break
-                except LensoraError:
-                    await asyncio.sleep(0.05)
-            for model in self.models:
-                if model not in states or not states[model].is_ready:
-                    await self.client.load(model)  # raises what keeps it from loading
-                await self.client.canary(model)
+        while True:
+            try:
+                ready = {state.name for state in await self.client.states() if state.is_ready}
+                break
+            except LensoraError:
+                await asyncio.sleep(0.05)
+        for model in self.models:
+            if model not in ready:
+                await self.client.load(model)  # raises what keeps it from loading
+            await self.client.canary(model)
 
     async def keep(self) -> None:
         """Start the process again whenever it ends, until cancelled; gives up when it does not come back."""
+        failures = 0
         while self.process is not None:
+            started = time.monotonic()
             status = await self.process.wait()
             _log.warning("process ended", process="triton", status=status)
             self._kill()  # its models' processes, which may hold on to its addresses
+            failures = failures + 1 if time.monotonic() - started < _SETTLED_SECONDS else 0
             try:
+                if failures == _TRIES:
+                    raise Unavailable(f"it ended {failures} times; see {self.log.path}")
                 await self.start()
-            except (LensoraError, TimeoutError) as error:
+            except LensoraError as error:
                 if not self.broken.done():
                     self.broken.set_exception(Unavailable(f"triton: {error}", reason="PROCESS_DOWN"))
                 return
@@ -239,7 +259,7 @@ class Server:
                 await asyncio.wait_for(self.process.wait(), _STOP_SECONDS)
         self._kill()
         await self.log.ended()
-        sweep(f"{_PREFIX}_{os.getpid()}_")
+        sweep(self._regions)
 
     def _kill(self) -> None:
         """End what is left of the process's group."""
@@ -255,6 +275,7 @@ async def running(
     repository: Path = REPOSITORY,
     environment: Environment | None = None,
     watch_seconds: float = 0.5,
+    ready_seconds: float = 120.0,
 ) -> AsyncIterator[Server]:
     """A tritonserver that is ready, kept up, and gone at the end.
 
@@ -264,6 +285,7 @@ async def running(
         repository: of models.
         environment: of Triton; by default that of ``requirements/triton.txt``, made if need be.
         watch_seconds: between two canaries of a model.
+        ready_seconds: how long it may take to start.
 
     Raises:
         Unavailable, LensoraError: as ``Server.start``.
@@ -277,8 +299,8 @@ async def running(
     with tempfile.TemporaryDirectory(prefix="lensora-triton-") as scratch:
         backends = Path(scratch) / "backends"
         home.link_backends(backends)
-        watchdog = Watchdog(client, watch_seconds)
-        server = Server(home, backends, Log(log), repository, models, address, client, watchdog, broken)
+        server = Server(home, backends, Log(log), repository, models, address, client, broken, ready_seconds)
+        watchdog = Watchdog(client, watch_seconds, Stubs(lambda: server.process.pid if server.process else None))
         keepers: list[asyncio.Task[None]] = []
         try:
             await server.start()

@@ -2,7 +2,8 @@
 
 Readiness stays true after a crash, so each loaded model is sent a canary, a request that its process answers without
 running the network. One that fails because the process is gone has the model unloaded and loaded again; one that takes
-long waits behind real work, and means nothing.
+long waits behind real work, and means nothing. Under load that takes a while, since Triton needs a second or two for
+each batch that waits before it; so the processes themselves are looked at too, where they are on this machine.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import structlog
 from opentelemetry import metrics
 
 from lensora.core.errors import LensoraError
+from lensora.runtime.stubs import Stubs
 from lensora.runtime.triton import Client, ModelState
 
 _PATIENCE = 3600.0
@@ -31,11 +33,14 @@ _recoveries = metrics.get_meter("lensora.runtime").create_counter(
 class Watchdog:
     """Watches the models of one server."""
 
-    def __init__(self, client: Client, seconds: float) -> None:
+    def __init__(self, client: Client, seconds: float, stubs: Stubs | None = None) -> None:
         """``client`` must not try again by itself; ``seconds`` lie between two canaries of a model."""
-        self._client, self._seconds = client, seconds
+        self._client, self._seconds, self._stubs = client, seconds, stubs
         self._canaries: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._crashed: dict[str, _Crash] = {}
+        self._loaded_at: dict[str, float] = {}
+        """When each was last loaded again; monotonic seconds."""
+
         self.recovered = 0
         """Models that were loaded again so far."""
 
@@ -59,16 +64,26 @@ class Watchdog:
             key = (state.name, state.version)
             if state.is_ready and state.name not in self._crashed and key not in self._canaries:
                 self._canaries[key] = asyncio.create_task(self._canary(*key))
+        if self._stubs is not None:
+            loaded = frozenset((state.name, state.version) for state in states if state.is_ready)
+            for model in await asyncio.to_thread(self._stubs.crashed, (loaded, self.recovered)):
+                self._note(model)
         for model in list(self._crashed):
             await self._recover(model)
 
+    def _note(self, model: str) -> None:
+        if model not in self._crashed:
+            _log.error("model crashed", model=model)
+            self._crashed[model] = _Crash()
+
     async def _canary(self, model: str, version: str) -> None:
+        sent = time.monotonic()
         try:
             await self._client.canary(model, version, _PATIENCE)
         except LensoraError as error:
-            if error.reason == "MODEL_CRASHED":
-                _log.error("model crashed", model=model, version=version)
-                self._crashed.setdefault(model, _Crash())
+            # one that was sent before the model came back tells of the crash before
+            if error.reason == "MODEL_CRASHED" and sent > self._loaded_at.get(model, 0.0):
+                self._note(model)
                 await self._recover(model)
         finally:
             del self._canaries[model, version]
@@ -87,6 +102,7 @@ class Watchdog:
             _log.error("model not recovered", model=model, reason=error.reason, message=error.message)
         else:
             del self._crashed[model]
+            self._loaded_at[model] = time.monotonic()
             self.recovered += 1
             _recoveries.add(1, {"model": model})
             _log.warning("model loaded again", model=model, seconds=round(time.monotonic() - crash.since, 2))

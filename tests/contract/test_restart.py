@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from dbos import DBOS
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from gateway import ledger
 from gateway.store import Run
@@ -71,6 +73,34 @@ async def test_a_job_whose_run_is_lost_gets_another(tmp_path: Path, services: Se
         assert (await gateway.finished(job.job_id)).status == SUCCEEDED
         assert services.counts() == {"DetectObjects": 1, **dict.fromkeys(JOB_METHODS, 1), "Render": 2}
         assert await balance(gateway) == _spent(jobs=1, uploads=1)
+
+
+_UNNOTED = """
+CREATE TRIGGER unnoted BEFORE UPDATE ON workflow_status WHEN NEW.status = 'ERROR'
+BEGIN SELECT RAISE(ABORT, 'disk full'); END
+"""
+
+
+async def test_a_run_whose_end_cannot_be_noted_is_closed_and_its_job_gets_another(
+    tmp_path: Path, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> bool:
+        raise OperationalError("UPDATE jobs", {}, OSError("disk full"))
+
+    async with running_gateway(tmp_path, services, sweep_seconds=0.05, running_jobs=1) as gateway:
+        hold = services["Render"].held()
+        job = await gateway.start()
+        await services["Render"].begun()
+        async with gateway.store.database.writing() as connection:
+            await connection.execute(text(_UNNOTED))
+        with monkeypatch.context() as patch:
+            patch.setattr(gateway.store, "record", fails)
+            hold.set()
+            await gateway.settled(lambda: gateway.studio._executor._running)
+        assert (await gateway.finished(job.job_id)).status == SUCCEEDED
+        await gateway.make(seed=1)  # the one place in the queue is free again
+        assert services.counts()["Render"] == 2
+        assert await balance(gateway) == _spent(jobs=2, uploads=2)
 
 
 @on_both

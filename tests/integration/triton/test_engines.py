@@ -215,8 +215,22 @@ async def test_a_pinned_version_and_the_policys(triton: Any, versions: dict[str,
         return engine.version, engine.run(np.zeros((1, 1), np.float32), NullContext())
 
     advertised, made = await in_thread(work)
-    assert advertised == f"7-{versions.get('versioned', 'latest')}"
-    assert (made.result, made.version) == ([answers] * 2, f"7-{answers}")
+    assert advertised == made.version == f"7-{answers}"
+    assert made.result == [answers] * 2
+
+
+@pytest.mark.parametrize("wanted", ["3", {"1": 90, "3": 10}])
+async def test_a_version_that_is_not_loaded_makes_the_service_unfit(triton: Any, wanted: Any) -> None:
+    settings = TritonSettings(triton_address=triton.address, triton_versions={"versioned": wanted})
+
+    def work(spare: Any) -> None:
+        network = connect(settings)("versioned", "x", "version")
+        Hosted(Asks(network), (network,), spare).check()
+
+    with pytest.raises(Unavailable, match="versioned, or not in version") as caught:
+        await in_thread(lambda: work(None))
+    assert caught.value.reason == "MODEL_NOT_LOADED"
+    await in_thread(lambda: work(object()))  # somebody stands in
 
 
 async def test_an_engines_cancel_ends_the_call_at_once(triton: Any) -> None:

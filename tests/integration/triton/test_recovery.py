@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ async def test_a_killed_model_comes_back_and_no_request_is_lost(client: Client, 
     after = triton.stub("echo")
     assert after.pid != before.pid and not (before.is_running() and before.status() != psutil.STATUS_ZOMBIE)
     assert await hasty.is_ready("echo")
+    events = [json.loads(line) for line in (triton.folder / "supervisor.log").read_text().splitlines()]
+    assert [event["event"] for event in events if event.get("model") == "echo"] == [
+        "model crashed",
+        "model loaded again",
+    ]
 
 
 async def test_a_streaming_models_crash_is_noticed_too(client: Client, triton: Any) -> None:

@@ -8,14 +8,17 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import cast
 
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from lensora.core.errors import Unavailable
 from lensora.runtime import tritonserver
+from lensora.runtime.triton import Client
 from lensora.runtime.tritonlog import Log, as_event
-from lensora.runtime.tritonserver import LIGHT, REPOSITORY, REQUIREMENTS, TritonMissing
+from lensora.runtime.tritonserver import LIGHT, REPOSITORY, REQUIREMENTS, Environment, Server, TritonMissing
 
 MODELS = sorted(folder.parent.name for folder in REPOSITORY.glob("*/1"))
 
@@ -87,3 +90,29 @@ def test_what_pip_cannot_install_is_told_in_one_line(tmp_path: Path, monkeypatch
     with pytest.raises(TritonMissing, match="ERROR: no matching distribution"):
         tritonserver.install()
     assert not list((tmp_path / "triton").glob("*/.complete"))
+
+
+class Falls:
+    """A process that has ended."""
+
+    pid, returncode = 2**22, 9
+
+    async def wait(self) -> int:
+        return self.returncode
+
+
+async def test_a_server_that_ends_again_and_again_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = []
+
+    async def start(server: Server) -> None:
+        starts.append(server.process)
+
+    monkeypatch.setattr(Server, "start", start)
+    client, broken = Client("127.0.0.1:1"), asyncio.get_running_loop().create_future()
+    environment, log = Environment(tmp_path), Log(tmp_path / "triton.log")
+    server = Server(environment, tmp_path, log, tmp_path, (), "127.0.0.1:1", client, broken, 1.0)
+    server.process = cast("asyncio.subprocess.Process", Falls())
+    await server.keep()
+    with pytest.raises(Unavailable, match=r"triton: it ended 3 times; see .*triton\.log") as caught:
+        await broken
+    assert caught.value.reason == "PROCESS_DOWN" and len(starts) == 2
