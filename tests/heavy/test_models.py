@@ -229,7 +229,7 @@ async def test_unloading_frees_all_that_a_model_holds(client: Client, triton: Tr
     stub = triton.stub("scene_text_to_image")
     assert stub is not None
     await client.unload("scene_text_to_image")
-    stub.wait(timeout=60)
+    stub.wait(timeout=200)
     with pytest.raises(LensoraError) as refused:
         await client.stream("scene_text_to_image", inputs, {}, lambda *_: None)
     assert refused.value.reason == "MODEL_NOT_LOADED"
