@@ -12,7 +12,6 @@ from pathlib import Path
 from rich.console import Console
 
 from cli import supervisor
-from cli.triton import hosting
 
 _SETTING = "GATEWAY_HTTP_LISTEN"
 _HTTP = "127.0.0.1:8080"
@@ -37,6 +36,8 @@ async def up(home: Path, listen: str, http: str, console: Console, triton_models
     async with contextlib.AsyncExitStack() as stack:
         broken = []
         if triton_models is not None:
+            from cli.triton import hosting  # Triton's client: only who wants it pays for loading it
+
             server = await stack.enter_async_context(hosting(home, triton_models, console))
             console.print(
                 f"{'triton':<12}{server.address:<20} {', '.join(server.models)}", soft_wrap=True, highlight=False

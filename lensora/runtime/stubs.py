@@ -40,14 +40,21 @@ class Stubs:
 def _stubs(server: int | None) -> dict[psutil.Process, str]:
     """Each running stub's model: the folder above the version's, of the file that it was started with."""
     found = {}
-    try:
-        for child in psutil.Process(server).children(recursive=True) if server else ():
+    for child in _children(server):
+        try:
             words = child.cmdline()
-            if len(words) > 1 and Path(words[0]).name == "triton_python_backend_stub":
-                found[child] = Path(words[1]).parents[1].name
-    except psutil.Error:  # it ended meanwhile; the next look will do
-        return {}
+        except psutil.Error:  # ended, or crashed before
+            continue
+        if len(words) > 1 and Path(words[0]).name == "triton_python_backend_stub":
+            found[child] = Path(words[1]).parents[1].name
     return found
+
+
+def _children(server: int | None) -> list[psutil.Process]:
+    try:
+        return psutil.Process(server).children(recursive=True) if server else []
+    except psutil.Error:
+        return []
 
 
 def _is_zombie(process: psutil.Process) -> bool:

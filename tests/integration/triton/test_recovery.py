@@ -23,13 +23,19 @@ def row(*numbers: float) -> dict[str, NDArray[Any]]:
     return {"x": np.array([numbers], np.float32)}
 
 
+def told(triton: Any, model: str) -> list[str]:
+    """What the supervisor has logged of a model."""
+    events = [json.loads(line) for line in (triton.folder / "supervisor.log").read_text().splitlines()]
+    return [event["event"] for event in events if event.get("model") == model]
+
+
 async def answers(client: Client, numbers: range) -> list[list[float]]:
     asked = [client.infer("echo", row(number, SLEEP), seconds=120) for number in numbers]
     return [answer.tensors["y"][0].tolist() for answer in await asyncio.gather(*asked)]
 
 
 async def test_a_killed_model_comes_back_and_no_request_is_lost(client: Client, hasty: Client, triton: Any) -> None:
-    before = triton.stub("echo")
+    before, earlier = triton.stub("echo"), told(triton, "echo")
     work = asyncio.create_task(answers(client, range(1, 25)))
     with pytest.raises(Unavailable) as crash:
         await hasty.infer("echo", row(KILL), seconds=120)
@@ -38,11 +44,7 @@ async def test_a_killed_model_comes_back_and_no_request_is_lost(client: Client, 
     after = triton.stub("echo")
     assert after.pid != before.pid and not (before.is_running() and before.status() != psutil.STATUS_ZOMBIE)
     assert await hasty.is_ready("echo")
-    events = [json.loads(line) for line in (triton.folder / "supervisor.log").read_text().splitlines()]
-    assert [event["event"] for event in events if event.get("model") == "echo"] == [
-        "model crashed",
-        "model loaded again",
-    ]
+    assert told(triton, "echo")[len(earlier) :] == ["model crashed", "model loaded again"]
 
 
 async def test_a_streaming_models_crash_is_noticed_too(client: Client, triton: Any) -> None:
