@@ -239,18 +239,23 @@ class Client:
                 "parameters": request.parameters,
             }
 
-        last = None
+        last: Answer | None = None
+        failure: InferenceServerException | None = None
         with _told(request.model, self._address):
             responses = self._open().stream_infer(requests(), stream_timeout=seconds)
             try:
                 async for result, error in responses:
                     if error is not None:
-                        raise error
+                        # the stream ends by itself; cut off just now, it would keep its model from ever being unloaded
+                        failure = failure or error
+                        continue
                     last = _answer(result)
                     if wire.PROGRESS in last.tensors:
                         _report(last.tensors, progress)
             finally:
                 responses.cancel()
+            if failure is not None:
+                raise failure
         if last is None:
             raise Internal(f"the model {request.model} ended without an answer", reason="MODEL_MISMATCH")
         return last

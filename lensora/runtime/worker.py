@@ -30,7 +30,7 @@ _PAGE = 4096
 _WATCH_SECONDS = 0.5
 _CHECK_SECONDS = 10.0
 _CHECK = None
-"""Sent instead of a request: say whether the engine could work."""
+"""Sent instead of a request: say whether the engine could work, and in which version."""
 
 
 class WorkerSettings(ServiceSettings):
@@ -74,7 +74,7 @@ def _serve(connection: Connection, service: str, package: str, settings: WorkerS
                 connection.send(("result", engine.run(request, flag)))
             elif isinstance(engine, engines.Checked):
                 engine.check()
-                connection.send(("result", None))
+                connection.send(("result", engine.version))
         except LensoraError as error:
             connection.send(("error", error))
         except Exception as error:  # noqa: BLE001 - the border of a process: nothing may pass it but messages
@@ -276,7 +276,9 @@ class ProcessRunner:
                 return
             try:
                 await worker.send(_CHECK, None)
-                await worker.receive(_CHECK_SECONDS)
+                _, version = await worker.receive(_CHECK_SECONDS)
+                # an engine that asks models elsewhere knows their versions only now
+                self._engine = EngineId(self._service, self.engine.name, version)
             except (asyncio.CancelledError, TimeoutError, WorkerDied) as error:
                 self._replace(worker)
                 if isinstance(error, asyncio.CancelledError):

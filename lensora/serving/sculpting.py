@@ -50,6 +50,7 @@ class Trellis:
 
     def __init__(self, folder: Path, device: str) -> None:
         os.environ.setdefault("SPCONV_ALGO", "native")  # else the first run of each shape is timed for seconds
+        _choose(device)
         from trellis.pipelines import TrellisImageTo3DPipeline
         from trellis.utils import postprocessing_utils
 
@@ -79,6 +80,7 @@ class Trellis2:
     """``microsoft/TRELLIS.2-4B``: base colour, metalness, roughness and opacity."""
 
     def __init__(self, folder: Path, device: str, pipeline_type: str) -> None:
+        _choose(device)
         from trellis2.pipelines import Trellis2ImageTo3DPipeline, rembg
 
         # cut-outs come with alpha, so the background remover, which is for non-commercial use, is never asked for one
@@ -200,6 +202,14 @@ class _Stages(contextlib.AbstractContextManager["_Stages"]):
             return sample_once(*args, **keywords)
 
         return step
+
+
+def _choose(device: str) -> None:
+    """Make ``device`` the one that ``.cuda()`` means, which the pipelines' own code calls here and there."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.set_device(device)
 
 
 def _stage_one(guidance: float | None, name: str) -> dict[str, float]:

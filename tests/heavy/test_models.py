@@ -14,7 +14,7 @@ import pytest
 import trimesh
 from numpy.typing import NDArray
 
-from lensora.core.errors import Cancelled, FailedPrecondition, InvalidArgument, LensoraError
+from lensora.core.errors import Cancelled, FailedPrecondition, Internal, InvalidArgument, LensoraError
 from lensora.runtime.triton import Answer, Client
 from lensora.runtime.tritonserver import TREE
 from lensora.serving.painting import MULTIPLE
@@ -229,12 +229,31 @@ async def test_unloading_frees_all_that_a_model_holds(client: Client, triton: Tr
     stub = triton.stub("scene_text_to_image")
     assert stub is not None
     await client.unload("scene_text_to_image")
-    stub.wait(timeout=60)
+    stub.wait(timeout=120)
     with pytest.raises(LensoraError) as refused:
         await client.stream("scene_text_to_image", inputs, {}, lambda *_: None)
     assert refused.value.reason == "MODEL_NOT_LOADED"
     after, _ = await ask(client, "scene_text_to_image", inputs, seed=3)
     assert (after.tensors["picture"] == before.tensors["picture"]).all()
+
+
+async def test_what_went_wrong_does_not_keep_a_model_loaded(client: Client, triton: Triton) -> None:
+    def stop(fraction: float, _phase: str) -> None:
+        if fraction > 0.3:
+            raise Cancelled("enough")
+
+    await ask(client, "mesh_trellis2", {"cutout": cutout()})
+    stub = triton.stub("mesh_trellis2")
+    assert stub is not None
+    for _ in range(10):
+        with pytest.raises(Internal):  # Triton itself refuses it
+            await client.stream("mesh_trellis2", {"nothing": cutout()}, {}, lambda *_: None)
+        with pytest.raises(InvalidArgument):
+            await ask(client, "mesh_trellis2", {"cutout": cutout()}, guidance=99)
+        with pytest.raises(Cancelled):
+            await client.stream("mesh_trellis2", {"cutout": cutout()}, {}, stop)
+    await client.unload("mesh_trellis2")
+    stub.wait(timeout=120)
 
 
 async def test_a_failure_tells_the_caller_nothing_of_our_insides(client: Client, triton: Triton) -> None:

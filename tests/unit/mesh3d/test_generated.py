@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,6 +79,15 @@ def test_frame_is_the_contracts() -> None:
     low, high = mesh.bounds
     assert (high - low).max() == pytest.approx(1.0) and low[1] == pytest.approx(0.0)
     assert (low + high)[[0, 2]] == pytest.approx((0.0, 0.0), abs=1e-6)
+
+
+def test_file_passes_the_khronos_validator(tmp_path: Path) -> None:
+    file = tmp_path / "mesh.glb"
+    file.write_bytes(run(Sculptor(0.7)).glb)
+    tool = Path(__file__).parents[2] / "tools" / "validate.js"
+    said = subprocess.run(["node", str(tool), str(file)], capture_output=True, text=True, check=True, timeout=60)
+    issues = json.loads(said.stdout)["issues"]
+    assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
 
 
 def test_large_cutouts_are_made_smaller() -> None:

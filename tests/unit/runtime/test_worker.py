@@ -294,7 +294,9 @@ async def test_check_asks_the_engine_in_its_process(tmp_path: Path, monkeypatch:
     runner = ProcessRunner("toy", settings(engine="watched"), PACKAGE)
     try:
         await runner.start()
+        assert runner.engine.version == "3"
         await asyncio.to_thread(runner.check)
+        assert runner.engine.version == "3-checked"
         file.write_text("ill")
         with pytest.raises(Unavailable) as told:
             await asyncio.to_thread(runner.check)
