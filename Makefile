@@ -6,6 +6,7 @@ PROTOS := $(shell find protos -name '*.proto' | sort)
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11
 STAMP := $(VENV)/.stamp
 IMAGES := detect segment background mesh3d render controlplane
+IMAGE_LOCK := $(LOCK) --constraint requirements/run.txt --override requirements/images.override
 HEAVY := $(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['heavy'], sep='\n')"
 ARGS ?=
 
@@ -100,9 +101,8 @@ protos: ## regenerate the stubs in lensora/*/v1 and controlplane/wire
 lock: ## resolve requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra all --output-file requirements/run.txt pyproject.toml
 	for name in $(IMAGES); do \
-		$(LOCK) --extra $$name --constraint requirements/run.txt --output-file requirements/$$name.txt pyproject.toml || exit 1; done
-	$(LOCK) --extra gateway --extra controlplane --extra cli --constraint requirements/run.txt \
-		--output-file requirements/gateway.txt pyproject.toml
+		$(IMAGE_LOCK) --extra $$name --output-file requirements/$$name.txt pyproject.toml requirements/images.in || exit 1; done
+	$(IMAGE_LOCK) --extra gateway --extra controlplane --extra cli --output-file requirements/gateway.txt pyproject.toml requirements/images.in
 	$(LOCK) --output-file requirements/checkov.txt requirements/checkov.in
 	$(LOCK) --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
 	$(LOCK) --no-deps --output-file requirements/triton.txt requirements/triton.in
