@@ -91,7 +91,18 @@ class System:
             entrypoint: in place of the image's.
         """
         member = of or name
-        command = ["run", "--detach", "--name", self._called(name), "--network", self.network, "--network-alias", name]
+        command = [
+            "run",
+            "--detach",
+            "--pull",
+            "never",
+            "--name",
+            self._called(name),
+            "--network",
+            self.network,
+            "--network-alias",
+            name,
+        ]
         command += ["--network-alias", alias] if alias else []
         command += ["--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp:rw,size=512m,mode=1777"]  # noqa: S108
         command += ["--cap-drop", "all", "--security-opt", "no-new-privileges"]

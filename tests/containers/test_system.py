@@ -62,11 +62,12 @@ def test_a_job_from_end_to_end(system: System, studio: Studio) -> None:
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_an_image_holds_its_own_and_no_more(name: str) -> None:
-    config = json.loads(podman("image", "inspect", image(name)))[0]["Config"]
+    found = json.loads(podman("image", "inspect", image(name)))[0]
+    config = found["Config"]
     assert config["User"] == "10001:10001"
     assert config["Entrypoint"] == ["serve"]
-    assert config["Healthcheck"]["Test"][:2] == ["CMD", "python"]
-    found = podman(
+    assert found["HealthCheck"]["Test"] == ["CMD", "python", "-m", "lensora.runtime.probe"]
+    listed = podman(
         "run",
         "--rm",
         "--network",
@@ -76,7 +77,7 @@ def test_an_image_holds_its_own_and_no_more(name: str) -> None:
         image(name),
     )
     ours = {"gateway": {"gateway", "cli", "controlplane"}, "controlplane": {"controlplane"}}
-    assert set(found.split()) - {"__pycache__"} == {"lensora", "services"} | ours.get(name, {"__init__.py", name})
+    assert set(listed.split()) - {"__pycache__"} == {"lensora", "services"} | ours.get(name, {"__init__.py", name})
     missing = (
         "import importlib.util as u; print([m for m in ('pip', 'setuptools', 'torch', 'pytest') if u.find_spec(m)])"
     )
