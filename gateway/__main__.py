@@ -9,7 +9,7 @@ from typing import IO
 
 from gateway import signing
 from gateway.blobs import open_store
-from gateway.edge.grpc import StudioServicer
+from gateway.edge import grpc
 from gateway.edge.http import Edge, HttpServer
 from gateway.health import Health
 from gateway.jobs import Studio
@@ -17,8 +17,7 @@ from gateway.settings import Settings
 from gateway.stages import Stages
 from gateway.store import Database, Store
 from lensora.core.errors import Unavailable
-from lensora.runtime.server import Listener, run_process
-from lensora.studio.v1.studio_pb2_grpc import add_StudioServiceServicer_to_server
+from lensora.runtime.server import run_process
 
 
 def _lock(settings: Settings) -> IO[str]:
@@ -39,9 +38,7 @@ async def _serve(settings: Settings) -> None:
         blobs = open_store(settings.blobs_url, settings.home / "blobs", settings.url_seconds)
         studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
         signer = signing.signer(settings)
-        names = ["lensora.studio.v1.StudioService"]
-        listener = Listener(settings.listen, names, public=True, health_listen=settings.health_listen)
-        add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
+        listener = grpc.listener(settings.listen, studio, signer, settings.health_listen)
         health = Health(settings, database, blobs)
         http = HttpServer(Edge(settings, studio, signer, health)) if settings.http_listen else None
         await studio.start()

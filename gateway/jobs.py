@@ -11,10 +11,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
-import structlog
-from sqlalchemy.exc import DBAPIError
-
-from gateway import accounts, ledger, pipeline
+from gateway import accounts, ledger
 from gateway.blobs import BlobStore
 from gateway.limits import RateLimiter
 from gateway.model import (
@@ -22,16 +19,15 @@ from gateway.model import (
     ArtifactKind,
     DetectedObject,
     Job,
-    JobError,
     JobEvent,
     JobStatus,
     Session,
-    Step,
     StoredBlob,
 )
 from gateway.options import JobOptions, PictureBackground, SessionOptions, checked_key
 from gateway.progress import Hub, Journal, Superseded
 from gateway.retention import Retention, SessionBusy
+from gateway.runner import Runner
 from gateway.settings import Settings
 from gateway.stages import Stages, Work
 from gateway.store import Call, Run, Store
@@ -42,24 +38,17 @@ from lensora.core.blobs import sha256_hex
 from lensora.core.errors import (
     AlreadyExists,
     FailedPrecondition,
-    Internal,
     InvalidArgument,
-    LensoraError,
     NotFound,
     ResourceExhausted,
-    Unavailable,
 )
 from lensora.core.outside import Outside
 from lensora.detect.v1 import detect_pb2
 from lensora.runtime.convert import box_from_proto
-from lensora.runtime.telemetry import identify, span, traceparent
-
-_log = structlog.get_logger()
+from lensora.runtime.telemetry import identify, traceparent
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """Ids as they are made here; a database need not be asked for others, nor would all of them take it."""
-
-_LOST = Unavailable("the job was lost with its gateway too many times; start it again", reason="JOB_LOST")
 
 
 class Studio:
@@ -74,9 +63,9 @@ class Studio:
         self._settings, self._store, self._blobs, self._stages = settings, store, blobs, stages
         self._database = store.database
         self._hub = Hub(store, settings.poll_seconds)
-        self._executor = Executor(settings, store, self._work, self._give_up)
+        runner = Runner(settings, store, self._hub, stages)
+        self._executor = Executor(settings, store, runner.work, runner.give_up)
         self._sender = Sender(settings, store, outside)
-        self._turns = asyncio.Semaphore(settings.running_jobs)
         self._detections = asyncio.Semaphore(settings.running_inits)
         self._limiter = RateLimiter(settings.rate_per_second, settings.rate_burst)
         self._retention = Retention(settings, store, blobs)
@@ -278,7 +267,7 @@ class Studio:
         taken = await self._store.take(job_id)
         if taken is not None:
             try:
-                await self._journal(taken).end(JobStatus.CANCELLED)
+                await Journal(self._store, self._hub, *taken).end(JobStatus.CANCELLED)
             except Superseded:  # it ended, or moved on, between the two
                 return await self.cancel(account, job_id)
         await self._executor.cancel(await self._store.workflow(job_id))
@@ -338,62 +327,6 @@ class Studio:
             if await self._store.count_open(whose) >= limit:
                 message = f"{limit} jobs are queued or running already; nothing was charged"
                 raise ResourceExhausted(message, reason="QUEUE_FULL", retry_after_s=10.0)
-
-    def _journal(self, taken: tuple[Job, int, int]) -> Journal:
-        job, seq, epoch = taken
-        return Journal(self._store, self._hub, job, seq, epoch)
-
-    async def _work(self, job_id: str, workflow_id: str) -> None:
-        """One run of a job; the job ends in it, unless the run is cancelled or another takes over."""
-        async with self._turns:
-            taken = await self._store.take(job_id, workflow_id)
-            if taken is None:
-                return
-            journal = self._journal(taken)
-            with span("job", parent=journal.job.traceparent) as told:
-                identify(job_id=job_id, account=journal.job.account_id)
-                try:
-                    await self._run(journal)
-                except Superseded:
-                    _log.info("job taken from this run")
-                    return
-                told.set_attribute("lensora.status", journal.job.status)
-                _log.info("job", status=journal.job.status)
-
-    async def _run(self, journal: Journal) -> None:
-        job = journal.job
-        try:
-            session = await self._store.session(job.account_id, str(job.options.session_id))
-            if session is None:
-                raise pipeline.StageFailed(job.step, NotFound("the session was deleted", reason="SESSION_NOT_FOUND"))
-            await journal.begin()
-            async with asyncio.timeout(self._settings.job_seconds - _age(journal.job)):
-                artifacts = await pipeline.run(self._stages, journal, session)
-            await journal.end(JobStatus.SUCCEEDED, artifacts=artifacts)
-        except pipeline.StageFailed as failure:
-            await _fail(journal, failure.step, failure.error)
-        except TimeoutError:
-            message = f"not done within {self._settings.job_seconds:g} s"
-            await _fail(journal, journal.job.step, FailedPrecondition(message, reason="JOB_TIMED_OUT"))
-        except (Superseded, DBAPIError):  # without a database nothing can be told; the sweep gives the job a new run
-            raise
-        except Exception as error:  # noqa: BLE001 - the log tells it, and the job must end
-            _log.error("job", exc_info=error)
-            await _fail(journal, journal.job.step, Internal("an unexpected error; see the gateway's log"))
-
-    async def _give_up(self, run: Run) -> None:
-        taken = await self._store.take(run.job_id, run.workflow_id)
-        if taken is not None:
-            await _fail(self._journal(taken), taken[0].step, _LOST)
-
-
-async def _fail(journal: Journal, step: Step, error: LensoraError) -> None:
-    await journal.end(JobStatus.FAILED, error=JobError(step, error.reason, error.message))
-
-
-def _age(job: Job) -> float:
-    """Seconds since the job began."""
-    return (datetime.now(UTC) - job.started_at).total_seconds() if job.started_at else 0.0
 
 
 async def _ignore(fraction: float, phase: str) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import ledger, metrics, webhooks
@@ -104,6 +105,8 @@ class Hub:
                     tail = self._tails.get(job_id)
                     if tail is not None and tail.last < seq:
                         await self._read(job_id, tail)
+            except DBAPIError as error:  # a database that is down fails many times a second: no traceback each time
+                _log.error("events cannot be read", error=type(error.orig).__name__)
             except Exception as error:  # noqa: BLE001 - were this to end, watchers would wait for ever
                 _log.error("events cannot be read", exc_info=error)
 

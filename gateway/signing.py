@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlencode
 
+import structlog
+
 from gateway.model import ArtifactKind, Job, Session
 from gateway.settings import Settings
 from lensora.core.errors import FailedPrecondition, NotFound
@@ -35,6 +37,8 @@ FILES = {
 """What each artifact is called in its address, and when it is saved."""
 
 Purpose = Literal["artifacts", "events"]
+
+_log = structlog.get_logger()
 
 _EVENTS_SECONDS = 3600
 _ROUND_SECONDS = 300
@@ -118,6 +122,8 @@ class Signer:
 def signer(settings: Settings) -> Signer:
     """With the secret of the settings, or with one that is made once and kept in ``home``, for its owner alone."""
     secret = settings.signing_secret.get_secret_value().encode() or _kept_secret(settings.home / "signing.key")
+    if settings.database_url and not settings.signing_secret.get_secret_value():
+        _log.warning("links work at this gateway alone: beside others, give all the same GATEWAY_SIGNING_SECRET")
     return Signer(secret, settings.artifact_url_hours * 3600)
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import math
 import random
-import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
@@ -21,21 +18,21 @@ from google.protobuf.message import Message
 
 from gateway import metrics
 from gateway.blobs import BlobStore
+from gateway.results import announced, find, result_type, stage_digest
 from gateway.settings import Settings
 from gateway.store import Store
 from lensora.background.v1 import background_pb2, background_pb2_grpc
 from lensora.core.blobs import sha256_hex
-from lensora.core.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
+from lensora.core.errors import DeadlineExceeded, Internal, Unavailable
 from lensora.detect.v1 import detect_pb2, detect_pb2_grpc
 from lensora.mesh3d.v1 import mesh3d_pb2, mesh3d_pb2_grpc
 from lensora.render.v1 import render_pb2, render_pb2_grpc
 from lensora.runtime.callees import open_service
-from lensora.runtime.convert import box_from_proto
 from lensora.runtime.errors import from_rpc
 from lensora.runtime.interceptors import REQUEST_ID
 from lensora.runtime.telemetry import outgoing, span
 from lensora.segment.v1 import segment_pb2, segment_pb2_grpc
-from lensora.type.v1 import blob_pb2, engine_pb2, engine_pb2_grpc, geometry_pb2, mesh_pb2
+from lensora.type.v1 import blob_pb2, engine_pb2, engine_pb2_grpc
 
 Result = TypeVar("Result", bound=Message)
 
@@ -47,8 +44,6 @@ _log = structlog.get_logger()
 _FINGERPRINT_SECONDS = 30.0
 
 _OPTIONAL_TARGETS = {"alpha_video_target"}
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +81,7 @@ class _Stage:
 
     @property
     def result_type(self) -> Any:
-        return _result_type(self.service, type(self.request).__name__)
+        return result_type(self.service, type(self.request).__name__)
 
     def digest(self, fingerprint: str) -> str:
         return stage_digest(self.service, fingerprint, self.request, self.salt)
@@ -212,7 +207,7 @@ class Stages:
             pin = uuid.uuid4().hex
             result = await self._make(work, stage, pin)
             fingerprint = self._fingerprints[stage.service] = result.engine.fingerprint
-            blobs = {blob.sha256: blob.size for blob in _find(result, blob_pb2.Blob)}
+            blobs = {blob.sha256: blob.size for blob in find(result, blob_pb2.Blob)}
             await self.store.keep_stage_result(
                 work.account,
                 stage.digest(fingerprint),
@@ -240,7 +235,7 @@ class Stages:
                         result = response.result
             if result is None:
                 raise Internal(f"{stage.service} ended without a result", reason="STAGE_PROTOCOL")
-            await self.store.pin(work.account, pin, _announced(result, targets))
+            await self.store.pin(work.account, pin, announced(result, targets))
             await self.blobs.run(self._publish, work.account, result, targets)
         finally:
             await self._tidy(aiming, targets)
@@ -302,7 +297,7 @@ class Stages:
 
         An optional result has one only where the request asks for it.
         """
-        for blob in _find(request, blob_pb2.Blob):
+        for blob in find(request, blob_pb2.Blob):
             if blob.WhichOneof("source") is None:
                 blob.url = self.blobs.url(account, blob.sha256)
         for descriptor in request.DESCRIPTOR.fields:
@@ -314,7 +309,7 @@ class Stages:
 
     def _publish(self, account: str, result: Message, targets: list[str]) -> None:
         """Take the result's bytes into the account; afterwards its blobs are bare references."""
-        for blob in _find(result, blob_pb2.Blob):
+        for blob in find(result, blob_pb2.Blob):
             if blob.WhichOneof("source") == "inline":
                 if (blob.sha256, blob.size) != (sha256_hex(blob.inline), len(blob.inline)):
                     raise Internal("a stage returned other bytes than it announced", reason="BLOB_DIGEST")
@@ -326,28 +321,7 @@ class Stages:
             blob.ClearField("source")
 
     def _all_there(self, account: str, result: Message) -> bool:
-        return all(self.blobs.exists(account, blob.sha256) for blob in _find(result, blob_pb2.Blob))
-
-
-def _announced(result: Message, targets: list[str]) -> list[str]:
-    """Digests of the result's bytes, if it is one that can be believed."""
-    blobs = list(_find(result, blob_pb2.Blob))
-    if len(blobs) < len(targets) or not _sound(result):
-        raise Internal("a stage's result lacks something, or makes no sense", reason="STAGE_PROTOCOL")
-    if not all(_SHA256.fullmatch(blob.sha256) for blob in blobs):
-        raise Internal("a stage announced other than digests", reason="BLOB_DIGEST")
-    return [blob.sha256 for blob in blobs]
-
-
-def _result_type(service: str, request_name: str) -> Any:
-    modules: dict[str, Any] = {
-        "detect": detect_pb2,
-        "segment": segment_pb2,
-        "background": background_pb2,
-        "mesh3d": mesh3d_pb2,
-        "render": render_pb2,
-    }
-    return getattr(modules[service], request_name.removesuffix("Request") + "Result")
+        return all(self.blobs.exists(account, blob.sha256) for blob in find(result, blob_pb2.Blob))
 
 
 def _explained(service: str, error: grpc.aio.AioRpcError, seconds: float) -> Exception:
@@ -362,51 +336,3 @@ def _explained(service: str, error: grpc.aio.AioRpcError, seconds: float) -> Exc
 
 def _gone(service: str) -> Unavailable:
     return Unavailable(f"the {service} service went away or does not answer", reason="STAGE_UNAVAILABLE")
-
-
-def _find(message: Message, kind: type[Any]) -> Iterator[Any]:
-    """All submessages of one type, at any depth."""
-    for descriptor, value in message.ListFields():
-        if descriptor.message_type is None:
-            continue
-        for item in value if descriptor.is_repeated else (value,):
-            if isinstance(item, kind):
-                yield item
-            else:
-                yield from _find(item, kind)
-
-
-def _is_box(box: geometry_pb2.Box) -> bool:
-    try:
-        box_from_proto(box, "box")
-    except InvalidArgument:
-        return False
-    return True
-
-
-_RULES: dict[type, Callable[[Any], bool]] = {
-    float: math.isfinite,
-    geometry_pb2.Box: _is_box,
-    mesh_pb2.MeshReport: lambda report: report.verdict in mesh_pb2.Verdict.values()[1:],
-    engine_pb2.EngineInfo: lambda engine: bool(engine.fingerprint),
-}
-
-
-def _sound(value: Any) -> bool:
-    """Whether all that a result must hold, at any depth, is there and means something."""
-    if not _RULES.get(type(value), lambda _: True)(value):
-        return False
-    if not isinstance(value, Message):
-        return True
-    fields = ((getattr(value, field.name), field.is_repeated) for field in value.DESCRIPTOR.fields)
-    return all(_sound(item) for content, repeated in fields for item in (content if repeated else (content,)))
-
-
-def stage_digest(service: str, fingerprint: str, request: Message, salt: str) -> str:
-    """SHA-256 over what the result depends on; where bytes lie does not matter, what they are does."""
-    bare = type(request)()
-    bare.CopyFrom(request)
-    for blob in _find(bare, blob_pb2.Blob):
-        blob.ClearField("source")
-    name = f"{service}\n{request.DESCRIPTOR.full_name}\n{fingerprint}\n{salt}\n".encode()
-    return hashlib.sha256(name + bare.SerializeToString(deterministic=True)).hexdigest()

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, TypeVar
 
 from gateway.settings import Settings
-from lensora.core.errors import DeadlineExceeded, InvalidArgument
+from lensora.core.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted
 from lensora.core.imaging import MAX_FILE_BYTES
 
 Value = TypeVar("Value")
@@ -19,6 +19,16 @@ Value = TypeVar("Value")
 _WRITE_BYTES = 256 * 1024
 _disk = ThreadPoolExecutor(2, "uploads")
 """Few threads of their own: each of the loop's many would keep memory of the largest photo that it ever held."""
+
+
+@contextlib.contextmanager
+def _storing() -> Iterator[None]:
+    """Turn what the disk refuses into an error that callers may see."""
+    try:
+        yield
+    except OSError as error:
+        message = f"the upload cannot be stored: {error.strerror}; nothing was charged"
+        raise ResourceExhausted(message, reason="BLOB_WRITE") from error
 
 
 class Upload:
@@ -34,7 +44,8 @@ class Upload:
         self.account, self.key, self.size = account, key, 0
         self._settings = settings
         self._hash = hashlib.sha256()
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=settings.home)  # noqa: SIM115 - closed by `close`
+        with _storing():
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=settings.home)  # noqa: SIM115 - closed by `close`
 
     async def fill(self, chunks: AsyncIterator[bytes]) -> None:
         """Take all chunks.
@@ -42,6 +53,7 @@ class Upload:
         Raises:
             InvalidArgument: field ``image``, reason ``IMAGE_TOO_LARGE`` as soon as it is, or ``IMAGE_EMPTY``.
             DeadlineExceeded: reason ``UPLOAD_TIMED_OUT``: nothing came for a while, or all in all it took too long.
+            ResourceExhausted: reason ``BLOB_WRITE``: the disk takes no more.
         """
         waiting = bytearray()
         try:
@@ -75,8 +87,9 @@ class Upload:
         return await _run(self._read)
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+        """Let go of the file, and of what the disk may not have taken of it."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     async def _in_time(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         while True:
@@ -88,7 +101,9 @@ class Upload:
 
     def _write(self, data: bytearray) -> None:
         self._hash.update(data)
-        self._file.write(data)
+        with _storing():
+            self._file.write(data)
+            self._file.flush()
 
     def _read(self) -> bytes:
         self._file.seek(0)

@@ -39,6 +39,8 @@ _VERSION = "1"
 """Of the workflow's shape, never of the build: a job must not be stranded by a rollout."""
 
 _LIVE = ("ENQUEUED", "DELAYED", "PENDING")
+_ENDED = ("SUCCESS", "ERROR", "CANCELLED")
+_KEPT, _BATCH = timedelta(days=1), 500
 _log = structlog.get_logger()
 
 
@@ -65,6 +67,8 @@ class Executor:
         self._client: DBOSClient | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[asyncio.Task[None]] = set()
+        self._ended: set[str] = set()
+        self._unnoted: set[str] = set()
         self._stopping = False
 
     async def start(self) -> None:
@@ -101,6 +105,7 @@ class Executor:
         for name, chore, seconds in (
             ("lease", self._renew, self._settings.lease_seconds / 4),
             ("sweep", self.sweep, self._settings.sweep_seconds),
+            ("prune", self.prune, self._settings.retention_seconds),
         ):
             self._tasks.add(asyncio.create_task(every(seconds, name, chore)))
 
@@ -157,6 +162,7 @@ class Executor:
 
     async def sweep(self) -> None:
         """Give every open job whose run is lost a new one; after too many, give the job up."""
+        await self._close_unnoted()
         runs = {run.workflow_id: run for run in await self._store.open_runs()}
         if not runs:
             _tell_open(0, 0)
@@ -174,6 +180,31 @@ class Executor:
             if workflow_id not in alive:
                 await self._replace(run)
 
+    async def _close_unnoted(self) -> None:
+        """Close the runs that ended here though DBOS could not note it, as on a full disk.
+
+        It would count them as running for ever, and their jobs would wait. A run that ended just now is let be: it is
+        closed if it was running for DBOS in the last sweep, too.
+        """
+        ended = set(self._ended)
+        if not ended:
+            return
+        found = await DBOS.list_workflows_async(workflow_ids=list(ended), load_input=False, load_output=False)
+        running = {status.workflow_id for status in found if status.status == "PENDING"}
+        for workflow_id in running & self._unnoted:
+            await self.cancel(workflow_id)
+            _log.warning("run closed", workflow_id=workflow_id)
+        self._ended -= (ended - running) | self._unnoted
+        self._unnoted = running - self._unnoted
+
+    async def prune(self, kept: timedelta = _KEPT) -> None:
+        """Delete runs that ended longer ago than that; the jobs' own rows tell all there is to tell."""
+        before = (datetime.now(UTC) - kept).isoformat()
+        while ended := await DBOS.list_workflows_async(
+            status=list(_ENDED), completed_before=before, limit=_BATCH, load_input=False, load_output=False
+        ):
+            await DBOS.delete_workflows_async([status.workflow_id for status in ended])
+
     async def _replace(self, run: Run) -> None:
         if run.runs >= self._settings.max_runs:
             _log.error("job lost", job_id=run.job_id, runs=run.runs)
@@ -186,7 +217,8 @@ class Executor:
                 _log.warning("job taken over", job_id=run.job_id, runs=run.runs + 1)
 
     async def _step(self, job_id: str) -> None:
-        task = asyncio.create_task(self._work(job_id, str(DBOS.workflow_id)))
+        workflow_id = str(DBOS.workflow_id)
+        task = asyncio.create_task(self._work(job_id, workflow_id))
         self._running.add(task)
         if self._stopping:
             task.cancel()
@@ -198,6 +230,7 @@ class Executor:
             raise
         finally:
             self._running.discard(task)
+            self._ended.add(workflow_id)
 
     async def _hold(self) -> None:
         """Keep from DBOS that a run ended: it would note that it failed, where it is to be found again."""
@@ -217,7 +250,7 @@ def _tell_open(queued: int, running: int) -> None:
 
 
 async def every(seconds: float, name: str, chore: Callable[[], Awaitable[None]]) -> None:
-    """Do a chore again and again; a database or a blob store that is down for a while does not end it."""
+    """Do a chore again and again; a database, a blob store or a disk that fails for a while does not end it."""
     while True:
         await asyncio.sleep(seconds)
         try:
@@ -226,3 +259,5 @@ async def every(seconds: float, name: str, chore: Callable[[], Awaitable[None]])
             _log.error("chore failed", chore=name, error=type(error.orig).__name__)
         except LensoraError as error:
             _log.error("chore failed", chore=name, error=error.message)
+        except Exception as error:  # noqa: BLE001 - were this to end, our jobs would be taken for a dead replica's
+            _log.error("chore failed", chore=name, exc_info=error)

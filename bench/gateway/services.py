@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from gateway.stages import stage_digest
+from gateway.results import stage_digest
 from lensora.runtime.process import die_with_parent
 from lensora.type.v1 import blob_pb2
 from tests.contract.scripted import Call, Method, Service, Services

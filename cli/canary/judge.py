@@ -14,8 +14,8 @@ from lensora.core.errors import FailedPrecondition
 
 NO_WORSE, DIFFERS, WORSE = "no worse", "differs", "worse"
 
-_SLOWER, _SLOWER_SECONDS = 1.5, 0.05
-"""Worse is who takes so many times as long, and so much longer, at the median."""
+_SLOWER, _SLOWER_SECONDS, _MIN_TIMED = 1.5, 0.05, 3
+"""Worse is who takes so many times as long, and so much longer, at the median of so many pairs at least."""
 
 _THINNER = 0.9
 """Worse are meshes whose median thin-axis ratio is below this share of the stable track's."""
@@ -109,6 +109,8 @@ def _slower(evidence: Evidence) -> list[str]:
         value, unit, least = (lambda answer: 1000 * answer.seconds), "ms", 1000 * _SLOWER_SECONDS
     ours, theirs = evidence.median(STABLE, value), evidence.median(CANARY_TRACK, value)
     if ours is None or theirs is None or theirs < _SLOWER * ours or theirs - ours < least:
+        return []
+    if sum(pair.compared is not None for pair in evidence.pairs) < _MIN_TIMED:
         return []
     return [f"slower: {theirs:.0f} {unit} at the median, the stable track {ours:.0f}"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from gateway.blobs import BlobStore, open_store
 from gateway.settings import Settings
 from lensora.background.v1 import background_pb2_grpc
 from lensora.core.blobs import INLINE_LIMIT, sha256_hex
-from lensora.core.errors import Internal, LensoraError
+from lensora.core.errors import Internal, LensoraError, Unavailable
 from lensora.detect.v1 import detect_pb2_grpc
 from lensora.mesh3d.v1 import mesh3d_pb2_grpc
 from lensora.render.v1 import render_pb2_grpc
@@ -110,7 +111,7 @@ class Tracks:
 
     async def _call(self, request: Message, track: str) -> tuple[Any, dict[str, bytes]]:
         service, stub, name = _METHODS[type(request).__name__]
-        channel = await self._channel(service)
+        channel = await self._ready(service)
         call = type(request)()
         call.CopyFrom(request)
         targets: list[str] = []
@@ -131,9 +132,14 @@ class Tracks:
             for target in targets:
                 await self._store.run(self._store.discard, target)
 
-    async def _channel(self, service: str) -> grpc.aio.Channel:
+    async def _ready(self, service: str) -> grpc.aio.Channel:
         if service not in self._channels:
             self._channels[service] = open_service(service, *self._settings.way_to(service))
+        try:
+            async with asyncio.timeout(self._settings.connect_seconds):
+                await self._channels[service].channel_ready()
+        except TimeoutError:
+            raise Unavailable(f"the {service} service is not there", reason="STAGE_UNAVAILABLE") from None
         return self._channels[service]
 
     def _aim(self, request: Any, targets: list[str]) -> None:

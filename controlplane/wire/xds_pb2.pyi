@@ -5,7 +5,7 @@ The part of the xDS protocol (version 3) that gRPC clients and this control plan
 
 Field numbers are those of the Envoy data-plane API, and so are the bytes; the messages' names are local, and
 controlplane/wire/__init__.py says which public type each one is. The published Python package of these protos
-cannot be installed beside OpenTelemetry: see docs/adr/0014-a-mesh-without-a-proxy.md.
+cannot be installed beside OpenTelemetry: see docs/adr/0016-a-mesh-without-a-proxy.md.
 """
 
 from collections import abc as _abc

@@ -4,26 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 
 from gateway.edge import protos
+from gateway.edge.once import Once
 from gateway.jobs import Studio
 from gateway.ledger import INIT_PRICE
-from gateway.model import ArtifactKind, Job
+from gateway.model import ArtifactKind, Job, JobEvent
 from gateway.options import JobOptions, SessionOptions, validated
 from gateway.signing import Signer
+from gateway.store import explained
 from lensora.core.errors import InvalidArgument, LensoraError
 from lensora.core.imaging import MAX_FILE_BYTES
+from lensora.runtime.interceptors import Border
+from lensora.runtime.server import Listener
 from lensora.studio.v1 import studio_pb2, studio_pb2_grpc
 
 _CHUNK_BYTES = 256 * 1024
+_KEPT_EVENTS = 4096
 _UPLOAD_CHUNK_BYTES = 1024 * 1024
 _DRAIN_BYTES, _DRAIN_SECONDS = MAX_FILE_BYTES // 2, 2.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def listener(listen: str, studio: Studio, signer: Signer, health_listen: str = "") -> Listener:
+    """The server of this edge, not started yet.
+
+    Raises:
+        Unavailable: reason ``ADDRESS_IN_USE``.
+    """
+    border = Border(public=True, explained=explained)
+    made = Listener(listen, ["lensora.studio.v1.StudioService"], border, health_listen=health_listen)
+    studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio, signer), made.server)
+    return made
 
 
 class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
@@ -31,6 +49,7 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
 
     def __init__(self, studio: Studio, signer: Signer) -> None:
         self._studio, self._signer = studio, signer
+        self._endings: Once[studio_pb2.Job] = Once()
 
     async def _account(self, context: Context) -> str:
         """Who calls."""
@@ -76,6 +95,13 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
             detect_elapsed_ms=session.detect_elapsed_ms,
         )
 
+    async def DeleteSession(
+        self, request: studio_pb2.DeleteSessionRequest, context: Context
+    ) -> studio_pb2.DeleteSessionResponse:
+        """See the proto."""
+        await self._studio.delete_session(await self._account(context), request.session_id)
+        return studio_pb2.DeleteSessionResponse()
+
     async def CreateJob(self, request: studio_pb2.CreateJobRequest, context: Context) -> studio_pb2.CreateJobResponse:
         """See the proto."""
         account = await self._account(context)
@@ -95,11 +121,17 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
     ) -> AsyncIterator[studio_pb2.WatchJobResponse]:
         """See the proto."""
         account = await self._account(context)
-        async for event in self._studio.watch(account, request.job_id, request.after_seq):
-            response = studio_pb2.WatchJobResponse(event=protos.event(event))
+        job_id = request.job_id
+
+        async def ended() -> studio_pb2.Job:
+            return self._job(await self._studio.job(account, job_id))
+
+        async for event in self._studio.watch(account, job_id, request.after_seq):
             if event.status.terminal:
-                response.job.CopyFrom(self._job(await self._studio.job(account, request.job_id)))
-            yield response
+                job = await self._endings.get(f"{account} {job_id}", ended)
+                yield studio_pb2.WatchJobResponse(event=protos.event(event), job=job)
+            else:
+                yield _told(event)
 
     async def CancelJob(self, request: studio_pb2.CancelJobRequest, context: Context) -> studio_pb2.CancelJobResponse:
         """See the proto."""
@@ -130,6 +162,12 @@ class StudioServicer(studio_pb2_grpc.StudioServiceServicer):
             yield studio_pb2.DownloadArtifactResponse(artifact=protos.artifact(ArtifactKind(kind), stored))
             while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
                 yield studio_pb2.DownloadArtifactResponse(chunk=chunk)
+
+
+@functools.lru_cache(maxsize=_KEPT_EVENTS)
+def _told(event: JobEvent) -> studio_pb2.WatchJobResponse:
+    """The event as a message, made once for all who watch; nobody may change it."""
+    return studio_pb2.WatchJobResponse(event=protos.event(event))
 
 
 def _bearer(context: Context) -> str:

@@ -11,13 +11,27 @@ from typing import Any, TypeVar
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from gateway.settings import Settings
+from lensora.core.errors import Unavailable
 
 Value = TypeVar("Value")
 
 _POOL = {"pool_size": 20, "max_overflow": 20, "pool_pre_ping": True}
+
+
+GONE = (OperationalError, InterfaceError, PoolTimeoutError)
+"""What is raised while the database does not answer, or has no connection to spare."""
+
+
+def explained(error: BaseException) -> BaseException:
+    """A database that does not answer, as callers are told of it; any other error as it is."""
+    if not isinstance(error, GONE):
+        return error
+    return Unavailable("the database does not answer; nothing was done", reason="DATABASE_DOWN", retry_after_s=2.0)
 
 
 class Database:

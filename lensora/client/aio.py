@@ -110,6 +110,15 @@ class AsyncSession:
         job_id = await patiently(lambda: transport.transform(session_id, wanted, key), self._studio.patience)
         return AsyncJob(self._studio, job_id)
 
+    async def delete(self) -> None:
+        """Cancel what still runs, and remove the photo and all that was made of it.
+
+        Raises:
+            LensoraError: what the studio said; ``NotFound`` where it is gone already.
+        """
+        transport, session_id = self._studio.transport, self.info.session_id
+        await patiently(lambda: transport.delete(session_id), self._studio.patience)
+
 
 class AsyncJob:
     """A job, wherever it stands.

@@ -70,6 +70,10 @@ class GrpcTransport:
             answer.detect_elapsed_ms,
         )
 
+    async def delete(self, session_id: str) -> None:
+        """See ``Transport``."""
+        await self._call(self._stub.DeleteSession, studio_pb2.DeleteSessionRequest(session_id=session_id))
+
     async def transform(self, session_id: str, order: Order, key: str) -> str:
         """See ``Transport``."""
         request = studio_pb2.CreateJobRequest(spec=_spec(session_id, order), idempotency_key=key)

@@ -58,6 +58,12 @@ class HttpTransport:
             answer["detect_elapsed_ms"],
         )
 
+    async def delete(self, session_id: str) -> None:
+        """See ``Transport``."""
+        path = f"/v1/studio/sessions/{session_id}"
+        async with self._answered(self._client.stream("DELETE", path, headers=self._mine)):
+            pass
+
     async def transform(self, session_id: str, order: Order, key: str) -> str:
         """See ``Transport``."""
         body = _body(session_id, order)

@@ -105,6 +105,10 @@ class Session:
         work = self._session.transform(idempotency_key=idempotency_key, **order)
         return Job(self._loop, self._loop.wait(work))
 
+    def delete(self) -> None:
+        """See ``AsyncSession.delete``."""
+        self._loop.wait(self._session.delete())
+
 
 class Job:
     """See ``AsyncJob``.

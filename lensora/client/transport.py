@@ -21,6 +21,9 @@ class Transport(Protocol):
     async def init(self, photo: BinaryIO, max_objects: int | None, key: str) -> SessionInfo:
         """Upload what is left to read of the photo."""
 
+    async def delete(self, session_id: str) -> None:
+        """Forget a session."""
+
     async def transform(self, session_id: str, order: Order, key: str) -> str:
         """Start a job; returns its id."""
 

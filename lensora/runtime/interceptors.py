@@ -39,10 +39,13 @@ class Border(grpc.aio.ServerInterceptor):
 
     Args:
         public: whether anybody may call, or only processes of ours.
+        explained: makes an error that callers can be told of from one of a library that the process uses.
     """
 
-    def __init__(self, *, public: bool = False) -> None:
-        self.public = public
+    def __init__(
+        self, *, public: bool = False, explained: Callable[[BaseException], BaseException] = lambda error: error
+    ) -> None:
+        self.public, self.explained = public, explained
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -150,6 +153,7 @@ class _Call:
     async def _tell(self, error: BaseException | None) -> None:
         """One log line, and the status that the caller gets."""
         seconds = round(time.monotonic() - self._start, 4)
+        error = self._border.explained(error) if error else None
         if error is None:
             _log.info("call", code="OK", seconds=seconds)
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):

@@ -94,8 +94,8 @@ class Listener:
         self,
         listen: str,
         names: list[str],
+        border: Border | None = None,
         *,
-        public: bool = False,
         certificates: Path | None = None,
         health_listen: str = "",
     ) -> None:
@@ -105,7 +105,7 @@ class Listener:
             Unavailable: a port is taken.
             InvalidArgument: the certificates cannot be used.
         """
-        self._border = Border(public=public)
+        self._border = border or Border()
         self.server = grpc.aio.server(interceptors=[self._border], options=SERVER_OPTIONS)
         self.health = _Health()
         self._names = names

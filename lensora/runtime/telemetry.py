@@ -52,9 +52,20 @@ def configure_logs(service: str, *, level: str, log_format: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: _Lines(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+class _Lines(structlog.WriteLogger):
+    """Lines that are lost where nothing takes them, as on a full disk, while the work goes on."""
+
+    def msg(self, message: str) -> None:
+        """Write one."""
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    debug = info = warning = error = critical = msg
 
 
 def _add_origin(service: str, _: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:

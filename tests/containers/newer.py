@@ -6,12 +6,13 @@ from services.mesh3d.engines import embedded
 from services.mesh3d.settings import Settings
 
 
-class Newer(embedded.Embedded):
+class NewerEngine(embedded.EmbeddedEngine):
     """Tells itself apart."""
 
     name = "newer"
 
 
-def create(settings: Settings) -> Newer:
-    """See the embedded engine's."""
-    return Newer(settings)
+def create(settings: Settings) -> NewerEngine:
+    """The engine, with its libraries loaded."""
+    embedded.create(settings)
+    return NewerEngine()

@@ -81,7 +81,9 @@ class System:
                 podman("rm", "--force", "--ignore", "--time", "0", self._called(name), check=False)
             podman("network", "rm", "--force", self.network, check=False)
 
-    def start(self, name: str, *, of: str = "", alias: str = "", entrypoint: list[str] | None = None) -> None:
+    def start(
+        self, name: str, *, of: str = "", alias: str = "", entrypoint: list[str] | None = None, newer: bool = False
+    ) -> None:
         """Run one container as the chart would.
 
         Args:
@@ -89,6 +91,7 @@ class System:
             of: the member that it is, where that is not its name.
             alias: further name on the network.
             entrypoint: in place of the image's.
+            newer: a mesh3d that runs another engine, so that its calls are told apart.
         """
         member = of or name
         command = [
@@ -116,6 +119,13 @@ class System:
         for variable, value in self._environment(member).items():
             command += ["--env", f"{variable}={value}"]
         command += ["--entrypoint", json.dumps(entrypoint)] if entrypoint else []
+        if newer:
+            command += [
+                "--volume",
+                f"{HERE / 'newer.py'}:/app/services/mesh3d/engines/newer.py:ro",
+                "--env",
+                "MESH3D_ENGINE=newer",
+            ]
         if name not in self.started:
             self.started.append(name)
         podman(*command, image(member))

@@ -17,7 +17,7 @@ from sqlalchemy import event
 
 from gateway import signing
 from gateway.blobs import BlobStore, open_store
-from gateway.edge.grpc import StudioServicer
+from gateway.edge import grpc as edge
 from gateway.edge.http import Edge, HttpServer
 from gateway.health import Health
 from gateway.jobs import Studio
@@ -30,7 +30,6 @@ from lensora.core.blobs import file_url
 from lensora.core.errors import LensoraError
 from lensora.core.outside import Outside
 from lensora.runtime.errors import from_rpc
-from lensora.runtime.server import Listener
 from lensora.studio.v1 import studio_pb2, studio_pb2_grpc
 from lensora.type.v1 import scene_pb2
 from tests.contract.scripted import PATIENCE, Services
@@ -215,8 +214,7 @@ async def _gateway(
     studio = Studio(settings, store, blobs, Stages(settings, store, blobs), outside)
     signer, now = signing.signer(settings), time.time()
     signer._clock = lambda: now  # else two looks at one job could differ
-    listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"], public=True)
-    studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio, signer), listener.server)
+    listener = edge.listener(settings.listen, studio, signer)
     health = Health(settings, database, blobs)
     http = HttpServer(Edge(settings, studio, signer, health))
     await studio.start()

@@ -43,7 +43,7 @@ async def failed(gateway: Gateway, job_id: str, name: str, reason: str) -> studi
     """The job's error, which must be of this stage and reason."""
     job = await gateway.finished(job_id)
     assert (job.status, job.error.step, job.error.reason) == (FAILED, STEPS[name], reason), job.error
-    assert gateway.staged() == []
+    await gateway.settled(gateway.staged)
     return job.error
 
 

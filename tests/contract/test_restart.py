@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from dbos import DBOS
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from gateway import ledger
 from gateway.store import Run
@@ -72,6 +75,34 @@ async def test_a_job_whose_run_is_lost_gets_another(tmp_path: Path, services: Se
         assert await balance(gateway) == _spent(jobs=1, uploads=1)
 
 
+_UNNOTED = """
+CREATE TRIGGER unnoted BEFORE UPDATE ON workflow_status WHEN NEW.status = 'ERROR'
+BEGIN SELECT RAISE(ABORT, 'disk full'); END
+"""
+
+
+async def test_a_run_whose_end_cannot_be_noted_is_closed_and_its_job_gets_another(
+    tmp_path: Path, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> bool:
+        raise OperationalError("UPDATE jobs", {}, OSError("disk full"))
+
+    async with running_gateway(tmp_path, services, sweep_seconds=0.05, running_jobs=1) as gateway:
+        hold = services["Render"].held()
+        job = await gateway.start()
+        await services["Render"].begun()
+        async with gateway.store.database.writing() as connection:
+            await connection.execute(text(_UNNOTED))
+        with monkeypatch.context() as patch:
+            patch.setattr(gateway.store, "record", fails)
+            hold.set()
+            await gateway.settled(lambda: gateway.studio._executor._running)
+        assert (await gateway.finished(job.job_id)).status == SUCCEEDED
+        await gateway.make(seed=1)  # the one place in the queue is free again
+        assert services.counts()["Render"] == 2
+        assert await balance(gateway) == _spent(jobs=2, uploads=2)
+
+
 @on_both
 async def test_a_job_that_is_lost_again_and_again_is_given_up(tmp_path: Path, services: Services) -> None:
     async with running_gateway(tmp_path, services, sweep_seconds=0.05, max_runs=2) as gateway:
@@ -91,9 +122,12 @@ async def test_a_dead_replicas_job_is_taken_over_and_its_late_word_is_not_heard(
     tmp_path: Path, services: Services
 ) -> None:
     async with running_gateway(tmp_path, services) as gateway:
+        services["Render"].phases = ()
         first = services["Render"].held()
         job = await gateway.start()
         await services["Render"].begun()
+        # all else is told: a first run that hears of its successor throws away what it is at
+        await gateway.until(job.job_id, studio_pb2.STEP_COMPOSITING, studio_pb2.STEP_STATE_DONE)
         (run,) = await gateway.store.open_runs()
         await gateway.studio._executor._replace(run)  # as another replica does when our lease has run out
         first.set()
@@ -102,6 +136,29 @@ async def test_a_dead_replicas_job_is_taken_over_and_its_late_word_is_not_heard(
         await gateway.settled(lambda: gateway.studio._executor._running)
         assert await balance(gateway) == _spent(jobs=1, uploads=1)
         assert not await _replaced(gateway, run), "nobody takes over what has ended"
+
+
+@on_both
+async def test_runs_that_ended_a_while_ago_are_forgotten_and_open_ones_are_not(
+    tmp_path: Path, services: Services
+) -> None:
+    async with running_gateway(tmp_path, services) as gateway:
+        done = await gateway.make()
+        render = services["Render"].held()
+        for number in (2, 3):
+            job = await gateway.start(seed=number)
+            await services["Render"].begun(number)
+            if number == 2:
+                await gateway.cancel(job.job_id)
+        await gateway.settled(lambda: len(gateway.studio._executor._running) > 1)
+        await gateway.studio._executor.prune()
+        assert len(await DBOS.list_workflows_async()) == 3, "nothing goes before its time"
+        await gateway.studio._executor.prune(timedelta(seconds=-1))
+        (left,) = await DBOS.list_workflows_async()
+        assert left.workflow_id == await gateway.store.workflow(job.job_id)
+        render.set()
+        assert (await gateway.finished(job.job_id)).status == SUCCEEDED
+        assert (await gateway.get(done.job_id)).status == SUCCEEDED
 
 
 async def _replaced(gateway: Gateway, run: Run) -> bool:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from pathlib import Path
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
+from controlplane import discovery, wire
+from controlplane.state import State
 from controlplane.wire import admin_pb2
 from lensora.core.errors import LensoraError, Unavailable
 from lensora.runtime.channels import open_channel
 from lensora.runtime.errors import from_rpc
+from lensora.runtime.server import Listener
 from lensora.type.v1 import engine_pb2, engine_pb2_grpc
-from tests.mesh.world import World, codes, eventually, half, who
+from tests.mesh.world import World, codes, eventually, half, running, who
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -228,6 +233,30 @@ async def test_an_impostor_is_not_called(mesh: World) -> None:
     mesh.configure("victim", [impostor])
     caller = await mesh.caller("victim", impostor.address)
     assert set(codes(await caller.calls(3))) == {"UNAVAILABLE"}
+
+
+async def test_what_a_client_refuses_is_told_and_it_keeps_what_it_has(tmp_path: Path) -> None:
+    state = State()
+    listener = Listener("127.0.0.1:0", [])
+    discovery.add_to_server(state, 0.2, listener.server)
+    await listener.start()
+    async with running(tmp_path) as world:
+        world.address = listener.address
+        one = await world.instance("toy", "stable")
+        host, port = one.address.split(":")
+        state.configure("services: {toy: {stable: {weight: 100}}}")
+        state.place({("toy", "stable"): ((host, int(port)),)})
+        caller = await world.caller("toy")
+        assert codes(await caller.calls(5, ready=True)) == {"OK": 5}
+        with capture_logs() as logs:
+            state.place({("toy", "stable"): (("not an address", 1),)})  # which no source of ours would say
+            await eventually(lambda: _true(any(line["event"] == "client refused" for line in logs)))
+        (session,) = state.sessions
+        assert "not an address" in session.subscriptions[wire.ENDPOINT].refused
+        assert codes(await caller.calls(5)) == {"OK": 5}
+        state.place({("toy", "stable"): ((host, int(port)),)})
+        await eventually(lambda: _true(not session.subscriptions[wire.ENDPOINT].refused))
+    await listener.stop()
 
 
 async def test_it_stops_when_told(mesh: World) -> None:

@@ -145,6 +145,13 @@ class World:
         """Where the mesh is configured."""
         return self.folder / "mesh.yaml"
 
+    @staticmethod
+    def free_address() -> str:
+        """Where nobody listens now."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return f"127.0.0.1:{probe.getsockname()[1]}"
+
     def certificates(self, name: str) -> Path | None:
         """Folder of one member, which has its certificate."""
         if not self.tls:
@@ -262,10 +269,7 @@ class World:
 @contextlib.asynccontextmanager
 async def running(folder: Path, *, tls: bool = False) -> AsyncIterator[World]:
     """A mesh whose control plane is yet to be started."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    world = World(folder, address, tls)
+    world = World(folder, World.free_address(), tls)
     try:
         yield world
     finally:

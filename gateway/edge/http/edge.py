@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from gateway.edge.http.events import Once
+from gateway.edge.once import Once
 from gateway.health import Health
 from gateway.jobs import Studio
 from gateway.settings import Settings
@@ -29,7 +29,7 @@ class Edge:
     health: Health
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the process stops: watchers are asked to come back elsewhere."""
-    endings: Once = field(default_factory=Once)
+    endings: Once[str] = field(default_factory=Once)
     """Jobs that have ended, as JSON, for all who watched them."""
 
     def base(self, request: Request) -> str:

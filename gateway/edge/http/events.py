@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator
 
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
@@ -14,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.model import JobEvent
 
 _KEEP_ALIVE_SECONDS = 15.0
-_KEPT_SECONDS, _KEPT_EVENTS = 10.0, 4096
+_KEPT_EVENTS = 4096
 _HELLO = b"retry: 1000\n\n"
 _KEEP_ALIVE = b": still here\n\n"
 
@@ -45,21 +44,6 @@ def _fields(event: JobEvent) -> str:
 
 def _frame(event: JobEvent, fields: str) -> bytes:
     return f"id: {event.seq}\ndata: {{{fields}}}\n\n".encode()
-
-
-class Once:
-    """Makes a thing once for all who ask for it at about the same time."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[str, asyncio.Task[str]] = {}
-
-    async def get(self, key: str, make: Callable[[], Coroutine[Any, Any, str]]) -> str:
-        """The thing of this key."""
-        task = self._tasks.get(key)
-        if task is None:
-            task = self._tasks[key] = asyncio.create_task(make())
-            asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._tasks.pop, key, None)
-        return await asyncio.shield(task)
 
 
 class EventStream(Response):

@@ -10,12 +10,12 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from structlog.contextvars import get_contextvars
 
 from gateway.limits import REMAINING, RESET
-from lensora.core.errors import FieldViolation, InvalidArgument, LensoraError, Unavailable
+from gateway.store import GONE, explained
+from lensora.core.errors import FieldViolation, InvalidArgument, LensoraError
 from lensora.runtime.errors import http_status, told_message, told_violations
 
 MEDIA_TYPE = "application/problem+json"
@@ -79,10 +79,10 @@ async def from_http(_: Request, error: HTTPException) -> Response:
     return problem(status, status.name, status.description or status.phrase, headers=dict(error.headers or {}))
 
 
-async def from_database(request: Request, _: DBAPIError) -> Response:
+async def from_database(request: Request, error: Exception) -> Response:
     """The database does not answer."""
-    gone = Unavailable("the database does not answer; nothing was done", reason="DATABASE_DOWN", retry_after_s=2.0)
-    return await from_error(request, gone)
+    told = explained(error)
+    return await from_error(request, told) if isinstance(told, LensoraError) else await from_anything(request, error)
 
 
 async def from_anything(_: Request, __: Exception) -> Response:
@@ -94,7 +94,7 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
     LensoraError: from_error,
     RequestValidationError: from_validation,
     HTTPException: from_http,
-    DBAPIError: from_database,
+    **dict.fromkeys(GONE, from_database),
     Exception: from_anything,
 }
 """For FastAPI."""

@@ -73,6 +73,16 @@ async def test_from_a_photo_to_its_files(studio: AsyncStudio, gateway: Gateway, 
     assert names(tmp_path) == sorted(result.outputs), "and nothing is left beside them"
 
 
+async def test_a_session_can_be_forgotten(studio: AsyncStudio, gateway: Gateway) -> None:
+    session = await studio.init(gateway.photo)
+    job = await session.transform(background="a marble table", camera="cinematic")
+    await job.result()
+    await session.delete()
+    for gone in (session.delete, job.status):
+        with pytest.raises(NotFound):
+            await gone()
+
+
 async def test_both_transports_tell_the_same(gateway: Gateway, scheme: str) -> None:
     other = gateway.http if scheme == "grpc" else f"grpc://{gateway.address}"
     mine = gateway.http if scheme == "http" else f"grpc://{gateway.address}"

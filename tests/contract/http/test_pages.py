@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 import structlog
@@ -16,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from gateway.edge.http import border, schemas
 from gateway.edge.http.server import _listening
 from lensora.core.errors import Unavailable
+from lensora.runtime.errors import from_rpc
 from tests.contract.harness import Gateway, running_gateway, running_services
 from tests.contract.http.caller import Caller, calling, good, refused
 from tests.contract.scripted import PATIENCE
@@ -86,6 +88,10 @@ async def test_a_database_that_is_gone_is_told(
     problem = refused(response, 503, "DATABASE_DOWN")
     assert response.headers["retry-after"] == "2"
     assert "SELECT" not in problem["detail"]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.get(job["job_id"])
+    error = from_rpc(caught.value)
+    assert (error.reason, error.message) == ("DATABASE_DOWN", problem["detail"])
     gateway.health._checked_at = -1e9
 
 

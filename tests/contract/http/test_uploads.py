@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import grpc
 import pytest
@@ -208,6 +209,22 @@ async def test_a_cut_connection_leaves_nothing(caller: Caller, services: Service
             _, writer = await raw(caller.gateway, head(1_000_000), image(b"a" * 300_000))
             writer.transport.abort()
         good(await caller.client.get("/healthz"), 200)
+    good(await caller.init(), 200)
+
+
+async def test_a_disk_that_takes_no_upload_is_told(
+    caller: Caller, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**_: object) -> IO[bytes]:
+        return Path("/dev/full").open("w+b")
+
+    gateway = caller.gateway
+    async with nothing_happens(caller, services):
+        with monkeypatch.context() as patch:
+            patch.setattr(tempfile, "TemporaryFile", full)
+            problem = refused(await caller.init(bytes(1_000_000)), 503, "BLOB_WRITE")
+            await grpc_refused(gateway.upload(bytes(100)), grpc.StatusCode.RESOURCE_EXHAUSTED, "BLOB_WRITE")
+        assert "No space left" in problem["detail"] and "nothing was charged" in problem["detail"]
     good(await caller.init(), 200)
 
 

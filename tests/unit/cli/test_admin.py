@@ -131,10 +131,10 @@ def test_a_grant_id_is_one_grants(lensora: Lensora) -> None:
 def test_versions_go_up_and_down(lensora: Lensora) -> None:
     assert "version none" in lensora("db", "show").stdout
     assert lensora("db", "upgrade").exit_code == 0
-    assert "version 0002; this build works with 0002" in lensora("db", "show").stdout
+    assert "version 0003; this build works with 0003" in lensora("db", "show").stdout
     asked = lensora("db", "downgrade", "0001")
     assert asked.exit_code == 1
-    assert "version 0002" in lensora("db", "show").stdout, "nobody said yes"
+    assert "version 0003" in lensora("db", "show").stdout, "nobody said yes"
     assert lensora("db", "downgrade", "0001", "--yes").exit_code == 0
     refused = lensora("keys", "list")
     assert refused.exit_code == 1

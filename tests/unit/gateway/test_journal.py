@@ -139,7 +139,8 @@ async def test_a_failure_after_a_good_end_changes_nothing() -> None:
     await journal.end(JobStatus.SUCCEEDED)
     before = journal.job
     for step in Step:  # the last of them is what a job that has ended stands at
-        await journal.end(JobStatus.FAILED, error=JobError(step, "R", "m"))
+        with pytest.raises(Superseded):
+            await journal.end(JobStatus.FAILED, error=JobError(step, "R", "m"))
     assert journal.job == before
 
 

@@ -29,9 +29,11 @@ from gateway.settings import Settings
 from gateway.store import Database, Store
 from gateway.store.tables import blob_references, jobs, result_uses, sessions, stage_results
 from lensora.core.blobs import sha256_hex
+from lensora.core.errors import NotFound
 from lensora.core.geometry import Box
 
-SESSION, ARTIFACTS, CACHE = timedelta(hours=24), timedelta(days=7), 1_500
+SESSION, ARTIFACTS, RECORDS = timedelta(hours=24), timedelta(days=7), timedelta(days=30)
+CACHE = 1_500
 ACCOUNTS = ("alice", "bob")
 TIMES = [blob_references.c.created_at, jobs.c.created_at, jobs.c.ended_at, result_uses.c.created_at]
 TIMES += [sessions.c.created_at, sessions.c.expires_at, stage_results.c.created_at, stage_results.c.used_at]
@@ -224,6 +226,9 @@ class Gateway(RuleBasedStateMachine):
             self.run(self.retention.forget(account, session_id))
         except SessionBusy as refused:
             assert set(refused.job_ids) == busy
+            return
+        except NotFound:
+            assert self.sessions.pop(session_id).expires + RECORDS <= self.now, "its record had come of age"
             return
         assert not busy
         gone = self.sessions.pop(session_id)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -83,3 +84,22 @@ def test_a_line_of_a_process_without_a_collector() -> None:
     line = json.loads(ran.stderr)
     assert (line["event"], line["service"], line["sdk"]) == ("hello", "toy", False)
     assert (line["trace_id"], line["span_id"]) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+
+
+_TALKER = """
+import structlog
+from lensora.runtime.telemetry import configure_logs
+
+configure_logs("toy", level="info", log_format="json")
+for _ in range(1000):
+    structlog.get_logger().error("a long line " * 20)
+print("went on", flush=True)
+"""
+
+
+def test_a_disk_that_takes_no_lines_ends_nothing() -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-c", _TALKER], stdout=subprocess.PIPE, stderr=full, text=True, check=False
+        )
+    assert ran.stdout == "went on\n"
