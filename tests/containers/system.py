@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,8 @@ class System:
         podman("network", "create", "--internal", self.network)
         try:
             begun = time.monotonic()
-            for name in MEMBERS:
-                self.start(name)
-            for name in MEMBERS:
-                self.await_well(name)
+            with ThreadPoolExecutor(len(MEMBERS)) as threads:  # as an orchestrator does: nobody waits for anybody
+                list(threads.map(self._start_well, MEMBERS))
             self.seconds_to_serve = time.monotonic() - begun
             self.start("caller", of="gateway", entrypoint=["sleep", "infinity"])
             yield self
@@ -205,6 +204,10 @@ class System:
         self.authority.issue(folder, name, days=1)
         for path in (folder, *folder.rglob("*")):
             os.chown(path, USER, USER, follow_symlinks=False)
+
+    def _start_well(self, name: str) -> None:
+        self.start(name)
+        self.await_well(name)
 
     def _lay_out(self) -> None:
         for name in ("tls", "home/blobs", "mesh"):
