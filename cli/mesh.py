@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from google.protobuf import json_format
 from rich.console import Console
 from rich.table import Table
 
@@ -45,6 +44,8 @@ def status(
     with typed_errors(console):
         found: admin_pb2.GetStatusResponse = run(ask())
     if as_json:
+        from google.protobuf import json_format
+
         document = json_format.MessageToDict(
             found, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )

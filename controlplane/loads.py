@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from controlplane.wire import xds_pb2
 
 _MAX_CLUSTERS = 1000
+"""Of one report, and of all services and tracks together: what is more is no mesh of ours."""
 
 
 @dataclass(slots=True)
@@ -43,6 +44,8 @@ class Loads:
         report = _read(request)
         self._newest[stream] = report
         for key, load in report.items():
+            if key not in self.totals and len(self.totals) >= _MAX_CLUSTERS:
+                continue
             total = self.totals.setdefault(key, Load())
             for name in ("issued", "succeeded", "failed", "dropped", "diverted"):
                 setattr(total, name, getattr(total, name) + getattr(load, name))

@@ -124,6 +124,15 @@ async def of_jobs(tracks: Tracks, service: str, settings: Settings, count: int, 
         )
 
 
+async def newest(settings: Settings, account: str) -> Sequence[Job]:
+    """The account's newest jobs, in whatever state."""
+    database = Database.of(settings)
+    try:
+        return [job for _, job in await Store(database).list_jobs(account, _PAGE, None)]
+    finally:
+        await database.close()
+
+
 async def _of_job(tracks: Tracks, service: str, session: Session, job: Job) -> Case | None:
     chosen = session.objects[job.options.object_index]
     background = job.options.background

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,7 +80,7 @@ def run(
     Exit status 0: it has the last step's share; 4: the same, but the results differ; 3: it was worse, and has nothing.
     """
     from cli.canary import report
-    from cli.canary.cases import first
+    from cli.canary.cases import first, newest
     from cli.canary.rollout import Plan, Rollout
     from cli.canary.tracks import Tracks
     from cli.control import connected
@@ -94,7 +95,9 @@ def run(
         try:
             cases = await first(_cases(tracks, settings, service, jobs, photos, account), 1000)
             async with connected(server, certificates) as control:
-                rollout = Rollout(plan, control, tracks, cases, lambda text: console.print(text, highlight=False))
+                tell = partial(console.print, highlight=False)
+                live = partial(newest, settings, account) if photos is None else None
+                rollout = Rollout(plan, control, tracks, cases, tell, live)
                 found = await rollout.run()
         finally:
             await tracks.close()

@@ -18,10 +18,11 @@ from lensora.core.imaging import encode_png
 _WIDTH = 360
 _CONTRAST = 4
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1e1e1e; background: #fff; margin: 2rem auto; max-width: 1280px; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1e1e1e; background: #fff; }
+body { margin: 2rem auto; max-width: 1280px; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h1 b { padding: .1em .5em; border-radius: .3em; color: #fff; background: #14804a; }
 h1 b.differs { background: #9a6700; } h1 b.worse { background: #c02d2d; }
-table { border-collapse: collapse; width: 100%; margin: 1.5rem 0; }
+table { border-collapse: collapse; margin: 1.5rem 0; } table.pairs { width: 100%; table-layout: fixed; }
 th, td { text-align: left; vertical-align: top; padding: .5rem .75rem; border-bottom: 1px solid #ddd; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; } th.number { text-align: right; }
 img { max-width: 100%; height: auto; display: block; border: 1px solid #ddd; } .failed { color: #c02d2d; }
@@ -54,7 +55,7 @@ def _page(evidence: Evidence, found: Verdict, steps: Sequence[str]) -> Iterator[
     if steps:
         yield "<h2>Steps</h2><ol>" + "".join(f"<li>{html.escape(step)}</li>" for step in steps) + "</ol>"
     yield from _summary(evidence)
-    yield "<table><tr><th>input</th><th>stable</th><th>canary</th><th>difference</th></tr>"
+    yield "<table class=pairs><tr><th>input</th><th>stable</th><th>canary</th><th>difference</th></tr>"
     for pair in evidence.pairs:
         yield from _row(evidence.service, pair)
     yield "</table></body></html>"
@@ -99,8 +100,12 @@ def _row(service: str, pair: Pair) -> Iterator[str]:
         picture = getattr(compared, track) if compared else STAGES[service].picture(pair.case.photo, answer)
         pictures.append(picture)
         yield f"<td>{_figure(picture, f'{1000 * answer.seconds:.0f} ms')}</td>"
-    apart = _figure(_difference(pictures[0], pictures[1]), f"{_CONTRAST}-fold") if len(pictures) == 2 else ""
-    yield f"<td>{apart}</td></tr>"
+    yield f"<td>{_apart(*pictures) if len(pictures) == 2 else ''}</td></tr>"
+
+
+def _apart(one: Picture, other: Picture) -> str:
+    picture = _difference(one, other)
+    return _figure(picture, "the same" if picture.min() == 255 else f"darker where they differ, {_CONTRAST}-fold")
 
 
 def _difference(one: Picture, other: Picture) -> Picture:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from cli.canary.cases import Case
 from cli.canary.judge import WORSE, Evidence, Verdict, pair, verdict
+from cli.canary.live import flatter
 from cli.canary.tracks import CANARY_TRACK, STABLE, Tracks
 from cli.control import Control
 from controlplane.wire import admin_pb2
+from gateway.model import Job
 
 _ERROR_POINTS = 0.02
 """Worse is a canary whose share of failed calls is so much above the stable track's."""
@@ -44,6 +47,9 @@ class Rollout:
     tracks: Tracks
     cases: Sequence[Case]
     tell: Callable[[str], None]
+    jobs: Callable[[], Awaitable[Sequence[Job]]] | None = None
+    """The newest jobs of a gateway, to be watched for slabs."""
+
     evidence: Evidence = field(init=False)
     steps: list[str] = field(default_factory=list)
     """What happened, a line each."""
@@ -79,12 +85,14 @@ class Rollout:
 
     async def _watch(self, begun: dict[str, admin_pb2.Track]) -> Verdict:
         """One step: replay while looking at live calls, until something is worse or the time is over."""
-        until = time.monotonic() + self.plan.hold_seconds
+        until, since = time.monotonic() + self.plan.hold_seconds, datetime.now(UTC)
         probing = asyncio.create_task(self._probe())
         try:
             while True:
                 await asyncio.wait([probing], timeout=self.plan.watch_seconds)
                 live = self._live(begun, await self.control.tracks(self.plan.service))
+                if self.jobs is not None and self.plan.service == "mesh3d":
+                    live += flatter(self.evidence, await self.jobs(), since)
                 if live:
                     return Verdict(WORSE, tuple(live))
                 if probing.done() and (probing.result().name == WORSE or time.monotonic() >= until):

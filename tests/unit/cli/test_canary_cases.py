@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cli.canary.cases import Case, of_jobs
+from cli.canary.cases import Case, newest, of_jobs
 from cli.canary.tracks import Tracks
 from gateway.blobs import open_store
 from gateway.model import ArtifactKind, DetectedObject, Job, JobStatus, Session, StoredBlob
@@ -112,3 +112,7 @@ async def test_an_account_without_jobs_has_nothing_to_judge_by(settings: Setting
     with pytest.raises(FailedPrecondition) as nothing:
         await cases(settings, "mesh3d", account="acme")
     assert nothing.value.reason == "NO_CASES"
+
+
+async def test_what_a_walk_watches_is_all_that_is_new(settings: Settings) -> None:
+    assert [job.job_id for job in await newest(settings, "local")] == ["gone", "second", "failed", "first"]
