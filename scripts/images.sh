@@ -47,7 +47,7 @@ base() {
         scratch=$(mktemp -d)
         mmdebstrap --quiet --variant=apt --include=python3,ca-certificates,usr-is-merged \
             --aptopt='APT::Install-Recommends "false"' \
-            --customize-hook='chroot "$1" apt-get purge --quiet --yes usrmerge "^perl-modules-" "^libperl5" "^lib.*-perl$"' \
+            --customize-hook='chroot "$1" apt-get purge --quiet --yes usrmerge "^perl-modules-" "^libperl5" "^lib.*-perl$" >/dev/null' \
             --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
             --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$scratch/base.tar" >&2
         import "$scratch/base.tar" "$debian"

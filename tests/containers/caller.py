@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from lensora.runtime.callees import open_service
 from lensora.type.v1 import engine_pb2, engine_pb2_grpc
 
@@ -26,7 +28,7 @@ async def main(services: list[str], calls: int, seconds: float, canary: str) -> 
     channels = {
         name: open_service(name, os.environ[f"GATEWAY_{name.upper()}_TARGET"], certificates) for name in services
     }
-    peers: collections.Counter[str] = collections.Counter()
+    engines: collections.Counter[str] = collections.Counter()
     errors: collections.Counter[str] = collections.Counter()
     metadata = (("x-canary", canary),) if canary else ()
     await asyncio.gather(*(channel.channel_ready() for channel in channels.values()))
@@ -35,12 +37,11 @@ async def main(services: list[str], calls: int, seconds: float, canary: str) -> 
     async def one(number: int) -> None:
         name = services[number % len(services)]
         stub: Any = engine_pb2_grpc.EngineServiceStub(channels[name])
-        call = stub.GetEngine(engine_pb2.GetEngineRequest(), timeout=20, metadata=metadata)
         try:
-            await call
-        except Exception as error:  # noqa: BLE001 - whatever it was is what we want to know
-            errors[f"{name}: {error!r}"[:300]] += 1
-        peers[call.peer().removeprefix("ipv4:").rpartition(":")[0]] += 1
+            answer = await stub.GetEngine(engine_pb2.GetEngineRequest(), timeout=20, metadata=metadata)
+            engines[answer.engine.name] += 1
+        except grpc.aio.AioRpcError as error:
+            errors[f"{name}: {error.code().name}: {error.details()}"] += 1
 
     async def worker(first: int) -> None:
         for number in range(first, calls * len(services), AT_A_TIME):
@@ -50,7 +51,7 @@ async def main(services: list[str], calls: int, seconds: float, canary: str) -> 
 
     await asyncio.gather(*(worker(first) for first in range(AT_A_TIME)))
     fell_back = [name for name, channel in channels.items() if getattr(channel, "falls_back", False)]
-    sys.stdout.write(json.dumps({"peers": peers, "errors": errors, "fell_back": fell_back}) + "\n")
+    sys.stdout.write(json.dumps({"engines": engines, "errors": errors, "fell_back": fell_back}) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class _Engine(engine_pb2_grpc.EngineServiceServicer):
         """As the real one, or INTERNAL."""
         if next(self._numbers) % 2:
             await context.abort(grpc.StatusCode.INTERNAL, "as it should")
-        return engine_pb2.GetEngineResponse()
+        return engine_pb2.GetEngineResponse(engine=engine_pb2.EngineInfo(name="faulty"))
 
 
 async def main() -> None:

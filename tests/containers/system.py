@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,8 @@ class System:
         podman("network", "create", "--internal", self.network)
         try:
             begun = time.monotonic()
-            for name in MEMBERS:
-                self.start(name)
-            for name in MEMBERS:
-                self.await_well(name)
+            with ThreadPoolExecutor(len(MEMBERS)) as threads:  # as an orchestrator does: nobody waits for anybody
+                list(threads.map(self._start_well, MEMBERS))
             self.seconds_to_serve = time.monotonic() - begun
             self.start("caller", of="gateway", entrypoint=["sleep", "infinity"])
             yield self
@@ -81,7 +80,9 @@ class System:
                 podman("rm", "--force", "--ignore", "--time", "0", self._called(name), check=False)
             podman("network", "rm", "--force", self.network, check=False)
 
-    def start(self, name: str, *, of: str = "", alias: str = "", entrypoint: list[str] | None = None) -> None:
+    def start(
+        self, name: str, *, of: str = "", alias: str = "", entrypoint: list[str] | None = None, newer: bool = False
+    ) -> None:
         """Run one container as the chart would.
 
         Args:
@@ -89,9 +90,21 @@ class System:
             of: the member that it is, where that is not its name.
             alias: further name on the network.
             entrypoint: in place of the image's.
+            newer: a mesh3d that runs another engine, so that its calls are told apart.
         """
         member = of or name
-        command = ["run", "--detach", "--name", self._called(name), "--network", self.network, "--network-alias", name]
+        command = [
+            "run",
+            "--detach",
+            "--pull",
+            "never",
+            "--name",
+            self._called(name),
+            "--network",
+            self.network,
+            "--network-alias",
+            name,
+        ]
         command += ["--network-alias", alias] if alias else []
         command += ["--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp:rw,size=512m,mode=1777"]  # noqa: S108
         command += ["--cap-drop", "all", "--security-opt", "no-new-privileges"]
@@ -105,6 +118,13 @@ class System:
         for variable, value in self._environment(member).items():
             command += ["--env", f"{variable}={value}"]
         command += ["--entrypoint", json.dumps(entrypoint)] if entrypoint else []
+        if newer:
+            command += [
+                "--volume",
+                f"{HERE / 'newer.py'}:/app/services/mesh3d/engines/newer.py:ro",
+                "--env",
+                "MESH3D_ENGINE=newer",
+            ]
         if name not in self.started:
             self.started.append(name)
         podman(*command, image(member))
@@ -184,6 +204,10 @@ class System:
         self.authority.issue(folder, name, days=1)
         for path in (folder, *folder.rglob("*")):
             os.chown(path, USER, USER, follow_symlinks=False)
+
+    def _start_well(self, name: str) -> None:
+        self.start(name)
+        self.await_well(name)
 
     def _lay_out(self) -> None:
         for name in ("tls", "home/blobs", "mesh"):

@@ -260,8 +260,10 @@ def test_certificates_are_read_where_they_are_mounted(case: str) -> None:
             volume["secret"]["secretName"] for volume in pod(workload)["spec"]["volumes"] if volume["name"] == "tls"
         }
     made = of_kind(documents, "Certificate")
-    assert {one["spec"]["secretName"] for one in made} == (secrets if case == "hardened" else set())
+    operator = {"studio-operator-tls"}
+    assert {one["spec"]["secretName"] for one in made} == (secrets | operator if case == "hardened" else set())
     for one in made:
+        assert ("localhost" in one["spec"]["dnsNames"]) == (component(one) == "controlplane")
         assert one["spec"]["dnsNames"][0] == f"{component(one)}.lensora.internal"
 
 

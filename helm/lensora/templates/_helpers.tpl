@@ -271,6 +271,10 @@ file:///var/lib/lensora/blobs/
 - {{ .component }}.lensora.internal
 - {{ include "lensora.fullname" .root }}-{{ .component }}
 - {{ include "lensora.fullname" .root }}-{{ .component }}.{{ .root.Release.Namespace }}.svc
+{{- if eq .component "controlplane" }}
+# for who comes by `kubectl port-forward`
+- localhost
+{{- end }}
 {{- end }}
 
 {{/* The mesh as the control plane reads it. */}}
