@@ -1,6 +1,6 @@
 # One image a component: `make images`. SERVICE is one of the five services, gateway or controlplane; wheels and models
 # were laid out by scripts/images.sh, each checked by its hash, so that nothing is downloaded here but Debian's Mesa.
-ARG BASE=docker.io/library/python:3.11-slim-bookworm
+ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 ARG SERVICE

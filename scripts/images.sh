@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 python=.venv/bin/python
 all="detect segment background mesh3d render gateway controlplane"
 tag=${TAG:-$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)}
-public=docker.io/library/python:3.11-slim-bookworm
+public=python:3.11-slim-bookworm
 debian=localhost/lensora-base:bookworm
 [ -x $python ] || { echo "please run make setup first" >&2; exit 1; }
 

@@ -97,7 +97,7 @@ def test_old_clusters_are_refused() -> None:
         ({"stores": {"database": {"existingSecret": ""}}}, "existingSecret"),
         ({"stores": {"blobs": {"url": "gs://bucket"}}}, "url"),
         ({"triton": {"enabled": True}}, "modelClaim"),
-        ({"services": {"mesh3d": {"engine": "triton"}}}, "needs triton.enabled or triton.address"),
+        ({"services": {"mesh3d": {"engine": "trellis2"}}}, "needs triton.enabled or triton.address"),
         ({"serviceDefaults": {"autoscaling": {"kind": "keda"}}}, "monitoring.prometheusAddress"),
     ],
 )

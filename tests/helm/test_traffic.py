@@ -179,5 +179,5 @@ def _call_graph(case: str, documents: tuple[Document, ...]) -> set[Edge]:
     if values.get("triton", {}).get("enabled"):
         graph.add((there, "triton", 8002))
         engines = {service: entry.get("engine") for service, entry in values.get("services", {}).items()}
-        graph |= {(service, "triton", 8001) for service, engine in engines.items() if engine == "triton"}
+        graph |= {(service, "triton", 8001) for service, engine in engines.items() if engine not in (None, "embedded")}
     return graph

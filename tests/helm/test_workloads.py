@@ -19,6 +19,7 @@ from services.render.settings import Settings as RenderSettings
 from services.segment.settings import Settings as SegmentSettings
 from tests.helm.chart import (
     CASES,
+    ROOT,
     SERVICES,
     Document,
     component,
@@ -48,7 +49,6 @@ FOREIGN = {
     *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_METRIC_EXPORT_INTERVAL"),  # OpenTelemetry's
     *("GRPC_XDS_BOOTSTRAP_CONFIG", "NVIDIA_DRIVER_CAPABILITIES"),
     "GATEWAY_RELIGHT_TARGET",  # of the case with a sixth service, which this repository does not have
-    *(f"{service.upper()}_TRITON_ADDRESS" for service in SERVICES),  # of the engines named triton
 }
 each_case = pytest.mark.parametrize("case", CASES)
 
@@ -197,6 +197,15 @@ def test_settings_are_the_programs_own(case: str, monkeypatch: pytest.MonkeyPatc
 
 
 @each_case
+def test_engines_are_files_of_their_service(case: str) -> None:
+    for workload, container in containers(rendered(case)):
+        service = component(workload)
+        if service in SERVICES:
+            engine = environment(container)[f"{service.upper()}_ENGINE"]
+            assert (ROOT / "services" / service / "engines" / f"{engine}.py").exists(), (name(workload), engine)
+
+
+@each_case
 def test_listeners_are_the_ports_that_are_shown(case: str) -> None:
     for workload, container in containers(rendered(case)):
         ports = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
@@ -342,7 +351,7 @@ def test_a_canary_differs_in_what_was_said_and_nothing_else() -> None:
         stable, canary = boxes[f"x-lensora-{service}-stable"], boxes[f"x-lensora-{service}-canary"]
         assert {key for key in stable if stable[key] != canary[key]} == differences[service]
     assert environment(boxes["x-lensora-segment-canary"])["SEGMENT_MATTE"] == "isnet"
-    assert environment(boxes["x-lensora-mesh3d-canary"])["MESH3D_ENGINE"] == "triton"
+    assert environment(boxes["x-lensora-mesh3d-canary"])["MESH3D_ENGINE"] == "trellis"
 
 
 def test_values_that_are_empty_win_over_defaults() -> None:
