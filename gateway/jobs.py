@@ -253,10 +253,14 @@ class Studio:
         """The job's events after number ``after``, up to and with the terminal one; none where that was seen."""
         if after < 0:
             raise InvalidArgument.of("after_seq", f"0 or more, not {after}")
-        await self.job(account, job_id)
-        after = min(after, await self._store.last_seq(job_id))  # else who asks for too much waits for ever
-        job = await self.job(account, job_id)  # once more: it may have ended in between
-        if job.status.terminal and after >= await self._store.last_seq(job_id):
+        seen = self._hub.seen(account, job_id)
+        if seen is None or after > seen.seq:  # we need not be the first to know
+            await self.job(account, job_id)
+            after = min(after, await self._store.last_seq(job_id))  # else who asks for too much waits for ever
+            job = await self.job(account, job_id)  # once more: it may have ended in between
+            if job.status.terminal and after >= await self._store.last_seq(job_id):
+                return
+        elif seen.status.terminal and after == seen.seq:
             return
         async for event in self._hub.follow(account, job_id, after):
             yield event

@@ -32,6 +32,8 @@ class _Tail:
         self.events: list[JobEvent] = []
         self.news = asyncio.Event()
         self.reading = asyncio.Lock()
+        self.begun = False
+        """Whether the table was read once; from then on the poller and the journals keep it up."""
 
     @property
     def last(self) -> int:
@@ -63,6 +65,11 @@ class Hub:
         if tail is not None and event.seq == tail.last + 1:  # else the poller reads what is missing
             tail.add((event,))
 
+    def seen(self, account: str, job_id: str) -> JobEvent | None:
+        """The last event of a job of this account's, where it is followed here already."""
+        tail = self._tails.get(job_id)
+        return tail.events[-1] if tail is not None and tail.account == account and tail.events else None
+
     async def follow(self, account: str, job_id: str, after: int) -> AsyncIterator[JobEvent]:
         """The job's events after number ``after``, as they come, up to and with the terminal one."""
         tail = self._tails.setdefault(job_id, _Tail(account))
@@ -71,7 +78,7 @@ class Hub:
         try:
             if self._poller is None:
                 self._poller = asyncio.create_task(self._poll())
-            await self._read(job_id, tail)
+            await self._begin(job_id, tail)
             while True:
                 news = tail.news
                 for event in tail.events[after:]:  # they are numbered from 1, without gaps
@@ -92,6 +99,13 @@ class Hub:
         if self._poller is not None:
             self._poller.cancel()
             await asyncio.gather(self._poller, return_exceptions=True)
+
+    async def _begin(self, job_id: str, tail: _Tail) -> None:
+        """Read the table for the first who follows; the others need not."""
+        async with tail.reading:
+            if not tail.begun:
+                tail.add(await self._store.events(tail.account, job_id, tail.last))
+                tail.begun = True
 
     async def _read(self, job_id: str, tail: _Tail) -> None:
         async with tail.reading:

@@ -156,9 +156,10 @@ class Growing:
     """A store whose events come while they are read."""
 
     def __init__(self, memory: MemoryStore) -> None:
-        self._memory = memory
+        self._memory, self.reads = memory, 0
 
     async def events(self, _: str, __: str, after: int) -> list[Any]:
+        self.reads += 1
         found = [event for event in self._memory.events if event.seq > after]
         await asyncio.sleep(0)  # news that come now must not be lost
         return found
@@ -185,6 +186,24 @@ async def test_followers_lose_no_news_and_leave_nothing_behind() -> None:
     last = memory.events[-1].seq
     assert seen == [list(range(first, last + 1)) for first in (1, 1, 4, 2)]
     assert not hub._tails
+    await hub.stop()
+
+
+async def test_a_hundred_followers_read_the_table_once_and_only_their_account_is_told() -> None:
+    memory = MemoryStore()
+    growing = Growing(memory)
+    hub = Hub(cast(Store, growing), 60.0)
+    journal = Journal(cast(Store, memory), hub, JOB, 0, memory.epoch)
+    await journal.begin()
+    assert hub.seen("local", "job") is None, "nobody follows it yet"
+    readers = [asyncio.create_task(_numbers(hub)) for _ in range(100)]
+    await asyncio.sleep(0.01)
+    seen = hub.seen("local", "job")
+    assert seen is not None and seen.seq == 1
+    assert hub.seen("others", "job") is None
+    await journal.end(JobStatus.CANCELLED)
+    assert await asyncio.gather(*readers) == [[1, 2]] * 100
+    assert growing.reads == 1
     await hub.stop()
 
 
