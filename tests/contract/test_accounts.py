@@ -41,6 +41,9 @@ class Caller:
         ]
         return await self.call("CreateSession", messages)
 
+    async def delete_session(self, session_id: str, _: str) -> Any:
+        return await self.call("DeleteSession", studio_pb2.DeleteSessionRequest(session_id=session_id))
+
     async def create_job(self, session_id: str, _: str) -> Any:
         return await self.call("CreateJob", studio_pb2.CreateJobRequest(spec=spec_of(session_id)))
 
@@ -67,6 +70,7 @@ OF_OTHERS: list[Rpc] = [
     Caller.watch_job,
     Caller.cancel_job,
     Caller.download_artifact,
+    Caller.delete_session,
 ]
 ALL: list[Rpc] = [Caller.create_session, *OF_OTHERS, Caller.list_jobs]
 
