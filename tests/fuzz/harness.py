@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,17 +162,17 @@ class Looks:
     def __init__(self, *_: object) -> None:
         """Made like any of them."""
 
-    def map(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def map(self, photo: NDArray[np.uint8], _: object) -> NDArray[np.float32]:
         """As ``Saliency``: bright is subject."""
         return np.asarray(cv2.resize(photo, (64, 64)).mean(axis=2) / 255, np.float32)
 
-    def find(self, _: object) -> tuple[()]:
+    def find(self, *_: object) -> tuple[()]:
         """As ``Detector``: nothing known."""
         return ()
 
-    def probabilities(self, *_: object) -> NDArray[np.float32]:
+    def probabilities(self, _: object, boxes: Sequence[object], __: object) -> NDArray[np.float32]:
         """As ``Classifier``: no idea."""
-        return np.full(1000, 0.001, np.float32)
+        return np.full((len(boxes), 1000), 0.001, np.float32)
 
 
 class Sparing:
