@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import os
-import signal
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import structlog
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from lensora.core.errors import LensoraError
+from cli.admin import credits_app, db_app, keys_app
+from cli.canary.commands import canary_app
+from cli.mesh import mesh_app
+from cli.running import run, typed_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 models_app = typer.Typer(no_args_is_help=True, help="Model files: what there is, and getting it.")
 app.add_typer(models_app, name="models")
-
-_INTERRUPTED = 130
+app.add_typer(keys_app, name="keys")
+app.add_typer(credits_app, name="credits")
+app.add_typer(db_app, name="db")
+app.add_typer(mesh_app, name="mesh")
+app.add_typer(canary_app, name="canary")
 
 Listen = Annotated[str, typer.Option(help="HOST:PORT of the gateway.")]
 Home = Annotated[Path, typer.Option(help="Folder of the database, the blobs and the logs.")]
@@ -51,13 +53,16 @@ def make(
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the four files; out/PHOTO by default.")] = None,
     server: Annotated[str | None, typer.Option(help="HOST:PORT of a running gateway; else one is started.")] = None,
+    key: Annotated[
+        str, typer.Option(envvar="LENSORA_KEY", help="API key, where the gateway asks for one.", show_envvar=True)
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
     """Make the four files from one photo."""
     from cli import make as making  # gRPC and its protos: only who makes pays for loading them
 
     console = Console(stderr=as_json)
-    with _typed_errors(console):
+    with typed_errors(console):
         order = making.order(
             photo.read_bytes(),
             background,
@@ -69,8 +74,9 @@ def make(
             out or Path("out") / photo.stem,
             server,
             background_picture,
+            key,
         )
-        made = _run(making.make(order, console))
+        made = run(making.make(order, console))
         if as_json:
             typer.echo(making.as_json(made))
         else:
@@ -91,9 +97,9 @@ def detect(
     from cli import detect as detecting
 
     console = Console(stderr=as_json)
-    with _typed_errors(console):
+    with typed_errors(console):
         file = out or Path("out") / photo.stem / "objects.png"
-        found = _run(detecting.detect(photo.read_bytes(), max_objects, file, server, console))
+        found = run(detecting.detect(photo.read_bytes(), max_objects, file, server, console))
         if as_json:
             typer.echo(detecting.as_json(found))
         else:
@@ -103,14 +109,20 @@ def detect(
 @app.command()
 def up(
     listen: Listen = "127.0.0.1:50050",
+    http: Annotated[str, typer.Option(help="HOST:PORT of its HTTP edge; 127.0.0.1:8080 if that is free.")] = "",
     home: Home = Path("~/.local/share/lensora"),
+    triton: Annotated[bool, typer.Option("--triton", help="Run Triton too, and let the services use it.")] = False,
+    triton_model: Annotated[
+        list[str] | None, typer.Option(help="A heavy model for Triton to load at the start; implies --triton.")
+    ] = None,
 ) -> None:
     """Run the five services and the gateway until stopped."""
     from cli import up as running
 
     console = Console()
-    with _typed_errors(console):
-        _run(running.up(home.expanduser().resolve(), listen, console))
+    with typed_errors(console):
+        models = (triton_model or []) if triton or triton_model else None
+        run(running.up(home.expanduser().resolve(), listen, http, console, models))
 
 
 @app.command()
@@ -128,12 +140,13 @@ def doctor(
     else:
         examining.print_table(findings, Console())
     if not examining.healthy(findings):
-        _exit(1)
+        raise typer.Exit(1)
 
 
 @models_app.command("list")
 def list_models() -> None:
     """Every model: stage, size, licence, SHA-256, and whether it is here."""
+    from cli import weights
     from lensora.core import models
 
     table = Table("name", "stage", "MB", "licence", Column("sha256", overflow="fold"), "status", box=None)
@@ -143,6 +156,7 @@ def list_models() -> None:
     console = Console()
     console.print(table)
     console.print(f"folder: {models.folder()}", soft_wrap=True, highlight=False)
+    weights.print_table(console)
 
 
 @models_app.command("fetch")
@@ -150,12 +164,13 @@ def fetch_models(
     names: Annotated[list[str] | None, typer.Argument(help="Which; all but the optional ones by default.")] = None,
     accept_terms: Annotated[bool, typer.Option("--accept-terms", help="Accept an optional model's terms.")] = False,
 ) -> None:
-    """Fetch the models that are missing or altered, each checked against its SHA-256."""
+    """Fetch the models that are missing or altered, each checked against its SHA-256; heavy ones by name only."""
+    from cli import weights
     from lensora.core import models
 
     console = Console()
-    with _typed_errors(console):
-        wanted = names or models.needed()
+    with typed_errors(console):
+        wanted = [name for name in names or models.needed() if name not in weights.WEIGHTS]
         accepted = []
         for model in map(models.get, wanted):
             if model.terms and models.status(model.name) != "present":
@@ -164,35 +179,9 @@ def fetch_models(
                     accepted.append(model.name)
         report = lambda name, what: console.print(f"{name}: {what}", highlight=False)  # noqa: E731
         models.fetch(wanted, report, accepted=accepted)
-
-
-@contextlib.contextmanager
-def _typed_errors(console: Console) -> Any:
-    """A typed error becomes one readable line and exit status 1; an interrupt, 130."""
-    try:
-        yield
-    except LensoraError as error:
-        console.print(f"[bold red]{error.reason}[/]  {error.message}", soft_wrap=True, highlight=False)
-        _exit(1)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        console.print("stopped")
-        _exit(_INTERRUPTED)
-
-
-def _exit(status: int) -> NoReturn:
-    raise typer.Exit(status)
-
-
-def _run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end; SIGINT and SIGTERM cancel ``main``, which then cleans up."""
-
-    async def cancellable() -> Any:
-        task = asyncio.ensure_future(main)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        return await task
-
-    return asyncio.run(cancellable())
+        for name in names or ():
+            if name in weights.WEIGHTS:
+                weights.fetch(name, console, accept_terms=accept_terms)
 
 
 def main() -> None:

@@ -42,6 +42,8 @@ class Order:
     """None for the first."""
     out: Path
     server: str | None
+    key: str = ""
+    """API key; empty for a gateway that asks for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def order(
     out: Path,
     server: str | None,
     background_picture: Path | None = None,
+    key: str = "",
 ) -> Order:
     """Arguments as a person typed them, as an order.
 
@@ -99,7 +102,7 @@ def order(
             size=geometry_pb2.Size(width=int(match[1]), height=int(match[2])), duration_s=duration
         ),
     )
-    return Order(photo, spec, object_index, out, server)
+    return Order(photo, spec, object_index, out, server, key)
 
 
 async def make(order: Order, console: Console) -> Made:
@@ -154,7 +157,7 @@ async def _gateway(server: str | None, services: tuple[str, ...]) -> AsyncIterat
 
 
 async def _follow(order: Order, address: str, console: Console, start: float) -> Made:
-    studio = Studio(address)
+    studio = Studio(address, order.key)
     try:
         with console.status("starting the services and looking at the photo"):
             session = await studio.create_session(order.photo)

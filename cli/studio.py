@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from lensora.core.errors import InvalidArgument
 from lensora.runtime.channels import open_channel
 from lensora.runtime.errors import from_rpc
 from lensora.studio.v1 import studio_pb2, studio_pb2_grpc
@@ -26,9 +27,17 @@ _SECONDS = 60.0
 
 
 class Studio:
-    """One gateway. Every method raises the ``LensoraError`` that the gateway raised."""
+    """One gateway. Every method raises the ``LensoraError`` that the gateway raised.
 
-    def __init__(self, address: str) -> None:
+    Args:
+        address: ``host:port``.
+        key: API key, where the gateway asks for one.
+    """
+
+    def __init__(self, address: str, key: str = "") -> None:
+        if not (key.isascii() and key.isprintable()):
+            raise InvalidArgument.of("key", "plain ASCII, as `lensora keys create` printed it")
+        self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
         self._channel = open_channel(address)
         self._stub: Any = studio_pb2_grpc.StudioServiceStub(self._channel)
 
@@ -44,19 +53,22 @@ class Studio:
             for start in range(0, len(photo), _CHUNK_BYTES):
                 yield studio_pb2.CreateSessionRequest(chunk=photo[start : start + _CHUNK_BYTES])
 
-        response = await self._call(self._stub.CreateSession(messages(), timeout=_SECONDS, wait_for_ready=True))
+        call = self._stub.CreateSession(messages(), timeout=_SECONDS, wait_for_ready=True, metadata=self._metadata)
+        response = await self._call(call)
         session: studio_pb2.Session = response.session
         return session
 
     async def create_job(self, spec: studio_pb2.JobSpec) -> studio_pb2.Job:
         """Start a job."""
-        response = await self._call(self._stub.CreateJob(studio_pb2.CreateJobRequest(spec=spec), timeout=_SECONDS))
+        request = studio_pb2.CreateJobRequest(spec=spec)
+        response = await self._call(self._stub.CreateJob(request, timeout=_SECONDS, metadata=self._metadata))
         job: studio_pb2.Job = response.job
         return job
 
     async def watch_job(self, job_id: str, after_seq: int = 0) -> AsyncIterator[studio_pb2.WatchJobResponse]:
         """The job's events, up to and with the last, which carries the job."""
-        call = self._stub.WatchJob(studio_pb2.WatchJobRequest(job_id=job_id, after_seq=after_seq))
+        request = studio_pb2.WatchJobRequest(job_id=job_id, after_seq=after_seq)
+        call = self._stub.WatchJob(request, metadata=self._metadata)
         try:
             async for response in call:
                 yield response
@@ -65,16 +77,16 @@ class Studio:
 
     async def cancel_job(self, job_id: str) -> studio_pb2.Job:
         """Stop a job."""
-        response = await self._call(self._stub.CancelJob(studio_pb2.CancelJobRequest(job_id=job_id), timeout=_SECONDS))
+        request = studio_pb2.CancelJobRequest(job_id=job_id)
+        response = await self._call(self._stub.CancelJob(request, timeout=_SECONDS, metadata=self._metadata))
         job: studio_pb2.Job = response.job
         return job
 
     async def download(self, job_id: str, kind: studio_pb2.ArtifactKind.ValueType, path: Path) -> None:
         """Write one artifact to ``path``, whole or not at all."""
         part = path.with_name(f".{path.name}.part")
-        call = self._stub.DownloadArtifact(
-            studio_pb2.DownloadArtifactRequest(job_id=job_id, kind=kind), timeout=_SECONDS
-        )
+        request = studio_pb2.DownloadArtifactRequest(job_id=job_id, kind=kind)
+        call = self._stub.DownloadArtifact(request, timeout=_SECONDS, metadata=self._metadata)
         try:
             with part.open("wb") as file:
                 async for response in call:

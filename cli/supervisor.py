@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -20,6 +19,7 @@ import structlog
 from lensora.core.blobs import file_url
 from lensora.core.errors import Unavailable
 from lensora.runtime.channels import open_channel, wait_serving
+from lensora.runtime.process import free_ports
 
 SERVICES = ("detect", "segment", "background", "mesh3d", "render")
 NAMES = (*SERVICES, "gateway")
@@ -168,7 +168,7 @@ def _members(home: Path, listen: str, services: tuple[str, ...]) -> dict[str, _M
     for folder in (logs, blobs):
         folder.mkdir(parents=True, exist_ok=True)
     host, _, port = listen.rpartition(":")
-    *free, gateway_port = _free_ports(len(services) + 1)
+    *free, gateway_port = free_ports(len(services) + 1)
     addresses = {name: f"127.0.0.1:{free[i]}" for i, name in enumerate(services)}
     addresses["gateway"] = listen if port != "0" else f"{host}:{gateway_port}"
     members = {}
@@ -182,15 +182,6 @@ def _members(home: Path, listen: str, services: tuple[str, ...]) -> dict[str, _M
             own[f"{prefix}_BLOB_PREFIX"] = file_url(blobs) + "/"
         members[name] = _Member(name, address, {**_THREADS, **os.environ, **own}, logs / f"{name}.log")
     return members
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; all are held until all are found, so that they differ."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _why(member: _Member, status: int) -> Unavailable:

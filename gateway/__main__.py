@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import sys
 from typing import IO
 
-from gateway.edge.grpc import StudioServicer
+from gateway import signing
+from gateway.blobs import open_store
+from gateway.edge import grpc
+from gateway.edge.http import Edge, HttpServer
+from gateway.health import Health
 from gateway.jobs import Studio
 from gateway.settings import Settings
 from gateway.stages import Stages
-from gateway.store import Store
-from lensora.core.blobs import FolderStore
+from gateway.store import Database, Store
 from lensora.core.errors import Unavailable
-from lensora.runtime.server import Listener, run_process
-from lensora.studio.v1.studio_pb2_grpc import add_StudioServiceServicer_to_server
+from lensora.runtime.server import run_process
 
 
 def _lock(settings: Settings) -> IO[str]:
@@ -29,15 +32,21 @@ def _lock(settings: Settings) -> IO[str]:
 
 
 async def _serve(settings: Settings) -> None:
-    with _lock(settings):
-        store, blobs = Store.sqlite(settings.home / "studio.db"), FolderStore(settings.home / "blobs")
+    database = Database.of(settings)
+    with _lock(settings) if database.is_sqlite else contextlib.nullcontext():
+        store = Store(database)
+        blobs = open_store(settings.blobs_url, settings.home / "blobs", settings.url_seconds)
         studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
-        listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
-        add_StudioServiceServicer_to_server(StudioServicer(studio), listener.server)
+        signer = signing.signer(settings)
+        listener = grpc.listener(settings.listen, studio, signer, settings.health_listen)
+        health = Health(settings, database, blobs)
+        http = HttpServer(Edge(settings, studio, signer, health)) if settings.http_listen else None
         await studio.start()
-        await listener.server.start()
+        await listener.start()
+        if http is not None:
+            await http.start()
         try:
-            await listener.serve_until_signal(settings.drain_seconds)
+            await listener.serve_until_signal(settings.drain_seconds, http.stop if http else None)
         finally:
             await studio.stop()
 

@@ -3,98 +3,148 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
-import structlog
-
-from gateway import pipeline
+from gateway import accounts, ledger
+from gateway.blobs import BlobStore
+from gateway.limits import RateLimiter
 from gateway.model import (
+    LOCAL_ACCOUNT,
     ArtifactKind,
     DetectedObject,
     Job,
-    JobError,
     JobEvent,
     JobStatus,
     Session,
-    Step,
     StoredBlob,
 )
-from gateway.options import JobOptions, PictureBackground, SessionOptions
-from gateway.progress import Hub, Journal, follow
+from gateway.options import JobOptions, PictureBackground, SessionOptions, checked_key
+from gateway.progress import Hub, Journal, Superseded
+from gateway.retention import Retention, SessionBusy
+from gateway.runner import Runner
 from gateway.settings import Settings
 from gateway.stages import Stages, Work
-from gateway.store import Store
-from lensora.core.blobs import FolderStore
+from gateway.store import Call, Run, Store
+from gateway.uploads import Upload, receiving
+from gateway.webhooks import Sender
+from gateway.workflow import Executor, every
+from lensora.core.blobs import sha256_hex
 from lensora.core.errors import (
+    AlreadyExists,
     FailedPrecondition,
-    Internal,
     InvalidArgument,
-    LensoraError,
     NotFound,
-    Unavailable,
+    ResourceExhausted,
 )
-from lensora.core.imaging import MAX_FILE_BYTES
+from lensora.core.outside import Outside
 from lensora.detect.v1 import detect_pb2
 from lensora.runtime.convert import box_from_proto
+from lensora.runtime.telemetry import identify, traceparent
 
-_log = structlog.get_logger()
-
-_STOPPED = Unavailable("the gateway was stopped in the middle of this job; start it again", reason="GATEWAY_STOPPED")
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Ids as they are made here; a database need not be asked for others, nor would all of them take it."""
 
 
 class Studio:
     """All that callers can do, whatever they speak.
 
-    Jobs run as tasks of this process; a job that a stopped process left behind is marked as failed at the next start.
+    A job outlives this process: see ``gateway.workflow``.
     """
 
-    def __init__(self, settings: Settings, store: Store, blobs: FolderStore, stages: Stages) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, blobs: BlobStore, stages: Stages, outside: Outside | None = None
+    ) -> None:
         self._settings, self._store, self._blobs, self._stages = settings, store, blobs, stages
-        self._hub = Hub()
-        self._turns = asyncio.Semaphore(settings.running_jobs)
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._stopping = False
+        self._database = store.database
+        self._hub = Hub(store, settings.poll_seconds)
+        runner = Runner(settings, store, self._hub, stages)
+        self._executor = Executor(settings, store, runner.work, runner.give_up)
+        self._sender = Sender(settings, store, outside)
+        self._detections = asyncio.Semaphore(settings.running_inits)
+        self._limiter = RateLimiter(settings.rate_per_second, settings.rate_burst)
+        self._retention = Retention(settings, store, blobs)
+        self._chores: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Open the store, and end what an earlier process left unfinished."""
-        await self._store.open()
-        await asyncio.to_thread(self._blobs.sweep)
-        for job in await self._store.unfinished_jobs():
-            journal = Journal(self._store, self._hub, job, await self._store.last_seq(job.job_id))
-            await _fail(journal, job.step, _STOPPED)
+        """Open the store, and take up what an earlier process left unfinished."""
+        await self._store.open(migrate=self._settings.migrate)
+        if self._settings.auth == "off":
+            async with self._database.writing() as connection:
+                await ledger.grant(connection, LOCAL_ACCOUNT, "auth=off", ledger.MAX_GRANT)
+        await self._executor.start()
+        self._sender.start()
+        chore = every(self._settings.retention_seconds, "retention", self._retention.run)
+        self._chores.add(asyncio.create_task(chore))
 
     async def stop(self) -> None:
-        """End what runs, and close everything."""
-        self._stopping = True
-        for task in self._tasks.values():
-            if not task.cancelling():
-                task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        """Leave what runs to the next start, or to another replica, and close everything."""
+        await self._sender.stop()
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        await self._executor.stop()
+        await self._hub.stop()
         await self._stages.close()
-        await self._store.close()
+        await self._database.close()
 
-    async def create_session(self, account: str, options: SessionOptions, chunks: AsyncIterator[bytes]) -> Session:
-        """Read an upload within bounds, and detect what is in it.
+    async def authenticate(self, key: str) -> str:
+        """The account that calls; every call counts.
 
         Raises:
-            InvalidArgument: field ``image``: empty, too large, or no picture that we take.
+            Unauthenticated: keys are required, and this is none.
+            ResourceExhausted: reason ``RATE_LIMITED``.
         """
-        image = bytearray()
-        async for chunk in chunks:
-            if len(image) + len(chunk) > MAX_FILE_BYTES:
-                raise InvalidArgument.of("image", f"at most {MAX_FILE_BYTES:,} bytes", reason="IMAGE_TOO_LARGE")
-            image += chunk
-        if not image:
-            raise InvalidArgument.of("image", "required: at least one byte", reason="IMAGE_EMPTY")
-        work, started = Work(account, uuid.uuid4().hex, _ignore), time.monotonic()
-        result = (await self._stages.detect(work, bytes(image), options.max_objects)).result
+        if self._settings.auth == "off":
+            identify(account=LOCAL_ACCOUNT)
+            return LOCAL_ACCOUNT
+        account = await accounts.authenticate(self._database, key)
+        identify(account=account)
+        self._limiter.take(account)
+        return account
+
+    @contextlib.asynccontextmanager
+    async def upload(self, account: str, key: str = "") -> AsyncIterator[Upload]:
+        """Where a photo's bytes go, for ``create_session``.
+
+        Args:
+            account: whose session it is to be.
+            key: idempotency key, or empty.
+
+        Raises:
+            FailedPrecondition: reason ``INSUFFICIENT_CREDITS``, before anything is read.
+        """
+        checked_key(key)
+        async with self._database.reading() as connection:
+            await ledger.require(connection, account, ledger.INIT_PRICE)
+        async with receiving(self._settings, account, key) as upload:
+            yield upload
+
+    async def create_session(self, upload: Upload, options: SessionOptions) -> Session:
+        """Detect what is in a photo that was uploaded, and charge for that.
+
+        Raises:
+            InvalidArgument: field ``image``: no picture that we take.
+            AlreadyExists: the key was used for another photo.
+            FailedPrecondition: reason ``INSUFFICIENT_CREDITS``.
+        """
+        account, key = upload.account, upload.key
+        body = upload.digest(options.model_dump_json().encode())
+        if made := await self._made_before(account, "init", key, body):
+            return await self.session(account, made)
+        session_id = str(uuid.uuid4())
+        work = Work(account, session_id, uuid.uuid4().hex, _ignore)
+        async with self._detections:
+            started = time.monotonic()
+            result = (await self._stages.detect(work, await upload.read(), options.max_objects)).result
         now = datetime.now(UTC)
         session = Session(
-            session_id=str(uuid.uuid4()),
+            session_id=session_id,
             account_id=account,
             photo=StoredBlob(result.photo.sha256, result.photo.size, result.photo.media_type),
             photo_width=result.width,
@@ -104,38 +154,88 @@ class Studio:
             created_at=now,
             expires_at=now + timedelta(hours=self._settings.session_hours),
         )
-        await self._store.add_session(session)
+        async with self._database.writing() as connection:
+            mine = not key or await self._store.claim_key(connection, account, "init", key, body, session_id)
+            if mine:
+                await self._store.add_session(connection, session)
+                await ledger.charge_init(connection, account, session_id)
+        return session if mine else await self.create_session(upload, options)
+
+    async def session(self, account: str, session_id: str) -> Session:
+        """A session that can be used.
+
+        Raises:
+            NotFound: not in this account.
+            FailedPrecondition: reason ``SESSION_EXPIRED``.
+        """
+        session = await self._store.session(account, session_id) if _ID.fullmatch(session_id) else None
+        if session is None:
+            raise NotFound("session_id: no such session", reason="SESSION_NOT_FOUND")
+        if session.expires_at <= datetime.now(UTC):
+            raise FailedPrecondition("session_id: the session has expired; upload again", reason="SESSION_EXPIRED")
         return session
 
-    async def create_job(self, account: str, options: JobOptions, picture: bytes = b"") -> Job:
-        """Accept a job and start it, or queue it.
+    async def delete_session(self, account: str, session_id: str) -> None:
+        """Forget a session and its jobs, and remove all their bytes that nothing else needs.
+
+        Its open jobs are cancelled, and so refunded, before; the ledger stays.
+
+        Raises:
+            NotFound: not in this account.
+        """
+        while True:
+            try:
+                await self._retention.forget(account, session_id)
+                return
+            except SessionBusy as busy:
+                for job_id in busy.job_ids:
+                    await self.cancel(account, job_id)
+
+    async def create_job(self, account: str, options: JobOptions, picture: bytes = b"", key: str = "") -> Job:
+        """Accept a job: its row, the hold on its price and its place in the queue, together or not at all.
 
         Args:
             account: whose job.
             options: what to make.
             picture: what ``options.background`` has the digest of, if that is a picture.
+            key: idempotency key, or empty.
 
         Raises:
             NotFound: no such session.
-            FailedPrecondition: reason ``SESSION_EXPIRED``.
+            FailedPrecondition: reason ``SESSION_EXPIRED`` or ``INSUFFICIENT_CREDITS``.
             InvalidArgument: field ``object_index``.
+            AlreadyExists: the key was used for another job.
+            ResourceExhausted: reason ``QUEUE_FULL``.
         """
-        session = await self._store.session(account, str(options.session_id))
-        if session is None:
-            raise NotFound("session_id: no such session", reason="SESSION_NOT_FOUND")
-        if session.expires_at <= datetime.now(UTC):
-            raise FailedPrecondition("session_id: the session has expired; upload again", reason="SESSION_EXPIRED")
+        checked_key(key)
+        body = sha256_hex(options.model_dump_json().encode())
+        if made := await self._made_before(account, "transform", key, body):
+            return await self.job(account, made)
+        session = await self.session(account, str(options.session_id))
         if options.object_index >= len(session.objects):
             last = len(session.objects) - 1
             raise InvalidArgument.of("object_index", f"0 to {last} in this session, not {options.object_index}")
+        await self._require_room(account)
+        job = Job(
+            str(uuid.uuid4()),
+            account,
+            options,
+            created_at=datetime.now(UTC),
+            price=ledger.JOB_PRICE,
+            traceparent=traceparent(),
+        )
+        identify(job_id=job.job_id)
         if isinstance(options.background, PictureBackground):
-            await asyncio.to_thread(self._blobs.put, account, picture)
-        job = Job(str(uuid.uuid4()), account, options, created_at=datetime.now(UTC))
-        await self._store.add_job(job)
-        task = asyncio.create_task(self._run(job, session))
-        self._tasks[job.job_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(job.job_id))
-        return job
+            await self._store.pin(account, job.job_id, [options.background.sha256])
+            await self._blobs.run(self._blobs.put, account, picture)
+        async with self._database.writing() as connection:
+            mine = not key or await self._store.claim_key(connection, account, "transform", key, body, job.job_id)
+            if mine:
+                await self._store.hold_session(connection, session.session_id)
+                number = await self._store.add_job(connection, job)
+                await ledger.hold(connection, account, job.job_id)
+                await self._executor.enqueue(connection, Run(account, job.job_id, job.job_id, 1, number))
+        return job if mine else await self.create_job(account, options, picture, key)
 
     async def job(self, account: str, job_id: str) -> Job:
         """The job as it is now.
@@ -143,30 +243,38 @@ class Studio:
         Raises:
             NotFound: not in this account.
         """
-        job = await self._store.job(account, job_id)
+        job = await self._store.job(account, job_id) if _ID.fullmatch(job_id) else None
         if job is None:
             raise NotFound("job_id: no such job", reason="JOB_NOT_FOUND")
+        identify(job_id=job_id)
         return job
 
     async def watch(self, account: str, job_id: str, after: int) -> AsyncIterator[JobEvent]:
         """The job's events after number ``after``, up to and with the terminal one; none where that was seen."""
         if after < 0:
             raise InvalidArgument.of("after_seq", f"0 or more, not {after}")
-        after = min(after, await self._store.last_seq(job_id))  # else who asks for too much waits for ever
-        job = await self.job(account, job_id)
-        if job.status.terminal and after >= await self._store.last_seq(job_id):
+        seen = self._hub.seen(account, job_id)
+        if seen is None or after > seen.seq:  # we need not be the first to know
+            await self.job(account, job_id)
+            after = min(after, await self._store.last_seq(job_id))  # else who asks for too much waits for ever
+            job = await self.job(account, job_id)  # once more: it may have ended in between
+            if job.status.terminal and after >= await self._store.last_seq(job_id):
+                return
+        elif seen.status.terminal and after == seen.seq:
             return
-        async for event in follow(self._store, self._hub, account, job_id, after):
+        async for event in self._hub.follow(account, job_id, after):
             yield event
 
     async def cancel(self, account: str, job_id: str) -> Job:
-        """Stop the job's work, in the services too; harmless on a job that has ended."""
+        """End the job and give its credits back, then stop its work; harmless on a job that has ended."""
         await self.job(account, job_id)
-        task = self._tasks.get(job_id)
-        if task is not None:
-            if not task.cancelling():  # a second one would end the first before its event is stored
-                task.cancel()
-            await asyncio.wait([task])
+        taken = await self._store.take(job_id)
+        if taken is not None:
+            try:
+                await Journal(self._store, self._hub, *taken).end(JobStatus.CANCELLED)
+            except Superseded:  # it ended, or moved on, between the two
+                return await self.cancel(account, job_id)
+        await self._executor.cancel(await self._store.workflow(job_id))
         return await self.job(account, job_id)
 
     async def list_jobs(self, account: str, limit: int, before: int | None) -> tuple[list[Job], int | None]:
@@ -179,7 +287,7 @@ class Studio:
         """One artifact of a job that succeeded, and its bytes.
 
         Raises:
-            FailedPrecondition: reason ``JOB_NOT_SUCCEEDED``.
+            FailedPrecondition: reason ``JOB_NOT_SUCCEEDED`` or ``ARTIFACT_EXPIRED``.
             NotFound: reason ``ARTIFACT_NOT_ASKED_FOR``: the film with alpha of a job with another background.
         """
         job = await self.job(account, job_id)
@@ -187,37 +295,42 @@ class Studio:
             raise FailedPrecondition(f"the job is {job.status}; it has no artifacts", reason="JOB_NOT_SUCCEEDED")
         if kind not in job.artifacts:
             raise NotFound("kind: only a job with a transparent background has it", reason="ARTIFACT_NOT_ASKED_FOR")
+        if job.ended_at is None or job.ended_at + timedelta(days=self._settings.artifact_days) <= datetime.now(UTC):
+            message = f"the artifacts were kept for {self._settings.artifact_days:g} days; make them again"
+            raise FailedPrecondition(message, reason="ARTIFACT_EXPIRED")
         stored = job.artifacts[kind]
-        return stored, await asyncio.to_thread(self._blobs.open, account, stored.sha256)
+        return stored, await self._blobs.run(self._blobs.open, account, stored.sha256)
 
-    async def _run(self, job: Job, session: Session) -> None:
-        """One job, to its terminal state, whatever happens."""
-        journal = Journal(self._store, self._hub, job, 0)
-        log = _log.bind(job_id=job.job_id)
-        try:
-            async with self._turns:
-                await journal.begin()
-                async with asyncio.timeout(self._settings.job_seconds):
-                    artifacts = await pipeline.run(self._stages, journal, session)
-            await journal.end(JobStatus.SUCCEEDED, artifacts=artifacts)
-        except asyncio.CancelledError:
-            if self._stopping:
-                await _fail(journal, journal.job.step, _STOPPED)
-            else:
-                await journal.end(JobStatus.CANCELLED)
-        except pipeline.StageFailed as failure:
-            await _fail(journal, failure.step, failure.error)
-        except TimeoutError:
-            message = f"not done within {self._settings.job_seconds:g} s"
-            await _fail(journal, journal.job.step, FailedPrecondition(message, reason="JOB_TIMED_OUT"))
-        except Exception as error:
-            log.error("job", exc_info=error)
-            await _fail(journal, journal.job.step, Internal("an unexpected error; see the gateway's log"))
-        log.info("job", status=journal.job.status)
+    async def photo(self, account: str, session_id: str) -> tuple[StoredBlob, BinaryIO]:
+        """The session's normalised photo, and its bytes."""
+        photo = (await self.session(account, session_id)).photo
+        return photo, await self._blobs.run(self._blobs.open, account, photo.sha256)
 
+    async def credits(self, account: str, limit: int = 100) -> tuple[ledger.Balance, list[ledger.Entry]]:
+        """What the account has, and its latest transactions."""
+        async with self._database.reading() as connection:
+            return await ledger.balance(connection, account), await ledger.entries(connection, account, limit)
 
-async def _fail(journal: Journal, step: Step, error: LensoraError) -> None:
-    await journal.end(JobStatus.FAILED, error=JobError(step, error.reason, error.message))
+    async def _made_before(self, account: str, call: Call, key: str, body: str) -> str | None:
+        """What an earlier call with this key made.
+
+        Raises:
+            AlreadyExists: reason ``IDEMPOTENCY_KEY_REUSED``.
+        """
+        made = await self._store.made_before(account, call, key, body) if key else None
+        if made is None:
+            return None
+        resource_id, same = made
+        if not same:
+            message = "idempotency_key: used before, with another body"
+            raise AlreadyExists(message, reason="IDEMPOTENCY_KEY_REUSED")
+        return resource_id
+
+    async def _require_room(self, account: str) -> None:
+        for whose, limit in ((account, self._settings.open_jobs_per_account), (None, self._settings.open_jobs)):
+            if await self._store.count_open(whose) >= limit:
+                message = f"{limit} jobs are queued or running already; nothing was charged"
+                raise ResourceExhausted(message, reason="QUEUE_FULL", retry_after_s=10.0)
 
 
 async def _ignore(fraction: float, phase: str) -> None:

@@ -176,6 +176,10 @@ class Job:
     crop: Box | None = None
     scene_note: str = ""
     error: JobError | None = None
+    traceparent: str = ""
+    """Of the call that made it (W3C Trace Context), so that its work, whenever it is done, belongs to that trace."""
+    price: int = 0
+    """Credits held for it, in whatever state it is."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -192,6 +196,11 @@ class Job:
             return 1.0
         # the last step may be done a moment before the job is
         return min(0.99, sum(_SHARES[record.step] * record.fraction for record in self.steps))
+
+    @property
+    def refunded(self) -> int:
+        """Credits given back."""
+        return self.price if self.status in (JobStatus.FAILED, JobStatus.CANCELLED) else 0
 
     def record(self, step: Step) -> StepRecord:
         """The record of one step."""

@@ -13,6 +13,11 @@ from lensora.core.errors import FieldViolation, InvalidArgument
 from lensora.core.imaging import MAX_FILE_BYTES
 
 _INT64 = 2**63 - 1
+_KEY_LENGTH = 255
+
+_PROMPT = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+_URL = r"^https://([a-z0-9]([a-z0-9-]{0,60}[a-z0-9])?\.){1,3}[a-z]{2,30}(/[!-~]*)?$"
+"""What documents say of the rules below, which are the ones that hold: other links pass too."""
 
 
 def _even(value: int) -> int:
@@ -41,27 +46,39 @@ class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class TransparentBackground(_Options):
+def _require_type(schema: dict[str, Any]) -> None:
+    schema["required"] = ["type", *schema.get("required", ())]
+
+
+class _Kind(_Options):
+    """One of several; callers must say which, whereas code may leave it to the class."""
+
+    model_config = ConfigDict(json_schema_extra=_require_type)
+
+
+class TransparentBackground(_Kind):
     """No background: a neutral studio in the film."""
 
     type: Literal["transparent"] = "transparent"
 
 
-class PromptBackground(_Options):
+class PromptBackground(_Kind):
     """A background in words."""
 
     type: Literal["prompt"] = "prompt"
-    prompt: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_printable)]
+    prompt: Annotated[
+        str, Field(min_length=1, max_length=1000, json_schema_extra={"pattern": _PROMPT}), AfterValidator(_printable)
+    ]
 
 
-class UrlBackground(_Options):
+class UrlBackground(_Kind):
     """A picture that the background service fetches."""
 
     type: Literal["url"] = "url"
-    url: Annotated[str, Field(max_length=links.MAX_LENGTH), AfterValidator(_link)]
+    url: Annotated[str, Field(max_length=links.MAX_LENGTH, json_schema_extra={"pattern": _URL}), AfterValidator(_link)]
 
 
-class PictureBackground(_Options):
+class PictureBackground(_Kind):
     """A picture of the caller's own. Only its digest is kept here; its bytes are in the account's blob store."""
 
     type: Literal["picture"] = "picture"
@@ -71,7 +88,7 @@ class PictureBackground(_Options):
 
 Background = TransparentBackground | PromptBackground | UrlBackground | PictureBackground
 
-Side = Annotated[int, Field(ge=256, le=1920), AfterValidator(_even)]
+Side = Annotated[int, Field(ge=256, le=1920, json_schema_extra={"multipleOf": 2}), AfterValidator(_even)]
 """Width or height of a film, pixels."""
 
 
@@ -99,12 +116,22 @@ class JobOptions(_Options):
     seed: Annotated[int, Field(ge=-_INT64 - 1, le=_INT64)] = 0
     on_slab: Literal["clamp", "fail"] = "clamp"
     output: Output = Output()
+    webhook_url: (
+        Annotated[str, Field(max_length=links.MAX_LENGTH, json_schema_extra={"pattern": _URL}), AfterValidator(_link)]
+        | None
+    ) = None
+
+
+def checked_key(key: str) -> None:
+    """Raise ``InvalidArgument`` for an idempotency key that is too long, or not plain text; empty is none at all."""
+    if len(key) > _KEY_LENGTH or not (key.isascii() and key.isprintable()):
+        raise InvalidArgument.of("idempotency_key", f"at most {_KEY_LENGTH} printable ASCII characters")
 
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def validated(model: type[Model], **values: Any) -> Model:
+def validated(model: type[Model], /, **values: Any) -> Model:
     """Build ``model``.
 
     Raises:

@@ -200,7 +200,7 @@ class _Flow:
         return outcome
 
     def _work(self, progress: Progress) -> Work:
-        return Work(self._job.account_id, self._job.job_id, progress)
+        return Work(self._job.account_id, self._session.session_id, self._job.job_id, progress)
 
     async def _done(self, step: Step, outcome: Outcome[Any]) -> None:
         await self._journal.done(step, reused=outcome.reused, fingerprint=outcome.fingerprint)

@@ -1,55 +1,150 @@
-"""One job's story: the journal that writes it, and the hub that tells watchers there is more to read."""
+"""One job's story: the journal that writes it, and the hub that hands it to all who watch."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway import ledger, metrics, webhooks
 from gateway.model import WORK_STEPS, Job, JobError, JobEvent, JobStatus, Step, StepRecord, StepState
 from gateway.store import Store
+
+_log = structlog.get_logger()
 
 _MIN_FRACTION, _MIN_SECONDS = 0.02, 0.25
 """Progress within a step becomes an event only when it moved by so much, or after so long."""
 
 
+class _Tail:
+    """The events of one job, as far as this replica has read them, for all who watch it."""
+
+    def __init__(self, account: str) -> None:
+        self.account, self.watchers = account, 0
+        self.events: list[JobEvent] = []
+        self.news = asyncio.Event()
+        self.reading = asyncio.Lock()
+        self.begun = False
+        """Whether the table was read once; from then on the poller and the journals keep it up."""
+
+    @property
+    def last(self) -> int:
+        return self.events[-1].seq if self.events else 0
+
+    def add(self, events: Iterable[JobEvent]) -> None:
+        """Take what follows on from the last, and wake the watchers."""
+        before = self.last
+        self.events.extend(event for event in events if event.seq > before)
+        if self.last > before:
+            self.news.set()
+            self.news = asyncio.Event()
+
+
 class Hub:
-    """Wakes whoever watches a job of this process."""
+    """One tail a watched job, whoever watches and however many; no watcher waits for another.
 
-    def __init__(self) -> None:
-        self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+    Events of jobs that run in this process come straight from their journal, those of others by polling the table.
+    """
 
-    def changed(self, job_id: str) -> None:
-        """There is a new event to read."""
-        for watcher in self._watchers.get(job_id, ()):
-            watcher.set()
+    def __init__(self, store: Store, poll_seconds: float) -> None:
+        self._store, self._seconds = store, poll_seconds
+        self._tails: dict[str, _Tail] = {}
+        self._poller: asyncio.Task[None] | None = None
 
-    @contextlib.contextmanager
-    def watching(self, job_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the job has news."""
-        news = asyncio.Event()
-        self._watchers[job_id].add(news)
+    def tell(self, job_id: str, event: JobEvent) -> None:
+        """An event was stored."""
+        tail = self._tails.get(job_id)
+        if tail is not None and event.seq == tail.last + 1:  # else the poller reads what is missing
+            tail.add((event,))
+
+    def seen(self, account: str, job_id: str) -> JobEvent | None:
+        """The last event of a job of this account's, where it is followed here already."""
+        tail = self._tails.get(job_id)
+        return tail.events[-1] if tail is not None and tail.account == account and tail.events else None
+
+    async def follow(self, account: str, job_id: str, after: int) -> AsyncIterator[JobEvent]:
+        """The job's events after number ``after``, as they come, up to and with the terminal one."""
+        tail = self._tails.setdefault(job_id, _Tail(account))
+        tail.watchers += 1
+        metrics.watchers_open.add(1)
         try:
-            yield news
+            if self._poller is None:
+                self._poller = asyncio.create_task(self._poll())
+            await self._begin(job_id, tail)
+            while True:
+                news = tail.news
+                for event in tail.events[after:]:  # they are numbered from 1, without gaps
+                    after = event.seq
+                    yield event
+                    if event.status.terminal:
+                        return
+                if after >= tail.last:
+                    await news.wait()
         finally:
-            self._watchers[job_id].discard(news)
-            if not self._watchers[job_id]:
-                del self._watchers[job_id]
+            tail.watchers -= 1
+            metrics.watchers_open.add(-1)
+            if not tail.watchers and self._tails.get(job_id) is tail:
+                del self._tails[job_id]
+
+    async def stop(self) -> None:
+        """Stop polling."""
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.gather(self._poller, return_exceptions=True)
+
+    async def _begin(self, job_id: str, tail: _Tail) -> None:
+        """Read the table for the first who follows; the others need not."""
+        async with tail.reading:
+            if not tail.begun:
+                tail.add(await self._store.events(tail.account, job_id, tail.last))
+                tail.begun = True
+
+    async def _read(self, job_id: str, tail: _Tail) -> None:
+        async with tail.reading:
+            tail.add(await self._store.events(tail.account, job_id, tail.last))
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(self._seconds)
+            try:
+                for job_id, seq in (await self._store.last_seqs(list(self._tails))).items():
+                    tail = self._tails.get(job_id)
+                    if tail is not None and tail.last < seq:
+                        await self._read(job_id, tail)
+            except DBAPIError as error:  # a database that is down fails many times a second: no traceback each time
+                _log.error("events cannot be read", error=type(error.orig).__name__)
+            except Exception as error:  # noqa: BLE001 - were this to end, watchers would wait for ever
+                _log.error("events cannot be read", exc_info=error)
+
+
+class Superseded(Exception):
+    """Somebody else ended the job or took it over; whoever meets this stops, and tells nobody."""
 
 
 class Journal:
     """The only writer of a running job; parallel branches may call it at the same time.
 
     A change once begun is finished even if who asked for it is cancelled, so that numbers and rows never disagree.
+    The last change settles the job's hold in the same transaction.
+
+    Args:
+        store: where the story is written.
+        hub: whom to tell.
+        job: as it is now.
+        seq: number of its last event.
+        epoch: what ``Store.take`` gave; every change raises ``Superseded`` once another has taken the job.
     """
 
-    def __init__(self, store: Store, hub: Hub, job: Job, seq: int) -> None:
-        self._store, self._hub, self._job, self._seq = store, hub, job, seq
+    def __init__(self, store: Store, hub: Hub, job: Job, seq: int, epoch: int) -> None:
+        self._store, self._hub, self._job, self._seq, self._epoch = store, hub, job, seq, epoch
         self._lock = asyncio.Lock()
         self._reported: dict[Step, float] = {}
 
@@ -64,9 +159,14 @@ class Journal:
             self._job = replace(self._job, **changes)
 
     async def begin(self) -> None:
-        """The job leaves the queue."""
-        now = datetime.now(UTC)
-        await self._change(lambda job: (replace(job, status=JobStatus.RUNNING, started_at=now), job.steps[0]))
+        """The job leaves the queue; one that is taken up again has left it before."""
+
+        def change(job: Job) -> tuple[Job, StepRecord] | None:
+            if job.status is JobStatus.RUNNING:
+                return None
+            return replace(job, status=JobStatus.RUNNING, started_at=datetime.now(UTC)), job.steps[0]
+
+        await self._change(change)
 
     async def running(self, step: Step, fraction: float = 0.0) -> None:
         """The step began, or came to ``fraction``; small moves are not worth an event."""
@@ -93,7 +193,9 @@ class Journal:
     async def done(self, step: Step, *, reused: bool, fingerprint: str) -> None:
         """The step ended well."""
 
-        def change(job: Job) -> tuple[Job, StepRecord]:
+        def change(job: Job) -> tuple[Job, StepRecord] | None:
+            if job.record(step).state is StepState.DONE:
+                return None  # told before the job was taken up again
             now = datetime.now(UTC)
             record = StepRecord(step, StepState.DONE, 1.0, job.record(step).started_at or now, now, reused, fingerprint)
             return _with(job, record), record
@@ -127,9 +229,21 @@ class Journal:
             event = JobEvent(
                 self._seq + 1, datetime.now(UTC), record.step, record.state, record.fraction, job.status, job.progress
             )
-            if await self._store.record(job, event):
-                self._job, self._seq = job, event.seq
-                self._hub.changed(job.job_id)
+            settle = partial(_settle, job) if job.status.terminal else None
+            if not await self._store.record(job, event, self._epoch, settle):
+                raise Superseded(job.job_id)
+            if job.status.terminal:
+                metrics.jobs_ended.add(1, {"status": job.status})
+                metrics.credits_refunded.add(job.refunded)
+            self._job, self._seq = job, event.seq
+            self._hub.tell(job.job_id, event)
+
+
+async def _settle(job: Job, connection: AsyncConnection) -> None:
+    """What the end of a job brings with it."""
+    succeeded = job.status is JobStatus.SUCCEEDED
+    await ledger.settle(connection, job.account_id, job.job_id, succeeded=succeeded)
+    await webhooks.announce(connection, job)
 
 
 def _with(job: Job, record: StepRecord) -> Job:
@@ -148,16 +262,3 @@ def _closed(record: StepRecord, failed: Step | None, now: datetime) -> StepRecor
         return record
     state = StepState.FAILED if record.step is failed else StepState.CANCELLED
     return replace(record, state=state, ended_at=now)
-
-
-async def follow(store: Store, hub: Hub, account: str, job_id: str, after: int) -> AsyncIterator[JobEvent]:
-    """The job's events after number ``after``, as they come, up to and with the terminal one."""
-    with hub.watching(job_id) as news:
-        while True:
-            news.clear()
-            for event in await store.events(account, job_id, after):
-                after = event.seq
-                yield event
-                if event.status.terminal:
-                    return
-            await news.wait()

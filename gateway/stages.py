@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import math
+import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import grpc
+import structlog
 from google.protobuf.message import Message
 
+from gateway import metrics
+from gateway.blobs import BlobStore
+from gateway.results import announced, find, result_type, stage_digest
 from gateway.settings import Settings
 from gateway.store import Store
 from lensora.background.v1 import background_pb2, background_pb2_grpc
-from lensora.core.blobs import FolderStore, sha256_hex
-from lensora.core.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
+from lensora.core.blobs import sha256_hex
+from lensora.core.errors import DeadlineExceeded, Internal, Unavailable
 from lensora.detect.v1 import detect_pb2, detect_pb2_grpc
 from lensora.mesh3d.v1 import mesh3d_pb2, mesh3d_pb2_grpc
 from lensora.render.v1 import render_pb2, render_pb2_grpc
-from lensora.runtime.channels import open_channel
-from lensora.runtime.convert import box_from_proto
+from lensora.runtime.callees import open_service
 from lensora.runtime.errors import from_rpc
 from lensora.runtime.interceptors import REQUEST_ID
+from lensora.runtime.telemetry import outgoing, span
 from lensora.segment.v1 import segment_pb2, segment_pb2_grpc
-from lensora.type.v1 import blob_pb2, engine_pb2, engine_pb2_grpc, geometry_pb2, mesh_pb2
+from lensora.type.v1 import blob_pb2, engine_pb2, engine_pb2_grpc
 
 Result = TypeVar("Result", bound=Message)
 
 Progress = Callable[[float, str], Awaitable[None]]
 """Awaited with (fraction, phase) while a stage runs."""
+
+_log = structlog.get_logger()
 
 _FINGERPRINT_SECONDS = 30.0
 
@@ -53,8 +60,31 @@ class Work:
     """On whose behalf a stage runs, and whom it tells."""
 
     account: str
+    session_id: str
     request_id: str
     progress: Progress
+
+
+class _Absent(Unavailable):
+    """A service that did not come for as long as we wait; there is no use in waiting again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """One call to make."""
+
+    service: str
+    method: Any
+    request: Message
+    seconds: float
+    salt: str
+
+    @property
+    def result_type(self) -> Any:
+        return result_type(self.service, type(self.request).__name__)
+
+    def digest(self, fingerprint: str) -> str:
+        return stage_digest(self.service, fingerprint, self.request, self.salt)
 
 
 @dataclass(slots=True)
@@ -67,27 +97,29 @@ class Stages:
 
     settings: Settings
     store: Store
-    blobs: FolderStore
+    blobs: BlobStore
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
+    _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)
     _asked: dict[str, float] = field(default_factory=dict)
     """When each service was last asked for its fingerprint; monotonic seconds."""
+    _tidying: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def detect(self, work: Work, image: bytes, max_objects: int) -> Outcome[detect_pb2.DetectObjectsResult]:
         """The normalised photo and the proposals in it. The upload itself is not kept."""
-        target = self.blobs.new_target()
-        staging = asyncio.create_task(asyncio.to_thread(self.blobs.stage, target, image))
-        request = detect_pb2.DetectObjectsRequest(
-            image=blob_pb2.Blob(url=target, sha256=hashlib.sha256(image).hexdigest(), size=len(image)),
-            max_objects=max_objects,
-        )
+        targets: list[str] = []
+
+        def stage() -> blob_pb2.Blob:
+            targets.append(self.blobs.new_target())
+            return blob_pb2.Blob(url=self.blobs.stage(targets[0], image), sha256=sha256_hex(image), size=len(image))
+
         stub: Any = detect_pb2_grpc.DetectServiceStub(self._channel("detect"))
+        staging = asyncio.create_task(self.blobs.run(stage))
         try:
-            await asyncio.shield(staging)
+            request = detect_pb2.DetectObjectsRequest(image=await asyncio.shield(staging), max_objects=max_objects)
             return await self._run(work, "detect", stub.DetectObjects, request, self.settings.init_seconds)
         finally:
-            await asyncio.wait([staging])  # a thread cannot be stopped, and must not write after the discard
-            self.blobs.discard(target)
+            await self._tidy(staging, targets)
 
     async def segment(self, work: Work, request: segment_pb2.SegmentRequest) -> Outcome[segment_pb2.SegmentResult]:
         """The cut-out."""
@@ -97,10 +129,10 @@ class Stages:
     async def build_scene(
         self, work: Work, request: background_pb2.BuildSceneRequest
     ) -> Outcome[background_pb2.BuildSceneResult]:
-        """The scene; from a link it is made anew each time, as who serves the link may have changed the picture."""
+        """The scene; from a link each job makes its own, as who serves the link may have changed the picture."""
         stub: Any = background_pb2_grpc.BackgroundServiceStub(self._channel("background"))
-        lasting = request.backdrop.WhichOneof("kind") != "url"
-        return await self._run(work, "background", stub.BuildScene, request, lasting=lasting)
+        salt = work.request_id if request.backdrop.WhichOneof("kind") == "url" else ""
+        return await self._run(work, "background", stub.BuildScene, request, salt=salt)
 
     async def compose(
         self, work: Work, request: background_pb2.ComposeRequest
@@ -122,7 +154,8 @@ class Stages:
         return await self._run(work, "render", stub.Render, request)
 
     async def close(self) -> None:
-        """Close all channels."""
+        """Close all channels, and finish tidying."""
+        await asyncio.gather(*self._tidying, return_exceptions=True)
         for channel in self._channels.values():
             await channel.close()
 
@@ -134,56 +167,101 @@ class Stages:
         request: Message,
         seconds: float | None = None,
         *,
-        lasting: bool = True,
+        salt: str = "",
     ) -> Outcome[Any]:
-        """Find the stage's result, or make it and keep it; one that is not ``lasting`` is always made."""
-        result_type = _result_type(service, type(request).__name__)
-        digest = _digest(service, await self._fingerprint(service), request)
-        kept = await self.store.stage_result(work.account, digest) if lasting else None
-        if kept is not None:
-            result = result_type.FromString(kept)
-            if await asyncio.to_thread(self._all_there, work.account, result):
-                return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
-        result = await self._make(work, service, method, request, seconds or self.settings.stage_seconds)
-        fingerprint = self._fingerprints[service] = result.engine.fingerprint
-        if lasting:
-            key = _digest(service, fingerprint, request)
-            await self.store.keep_stage_result(work.account, key, fingerprint, result.SerializeToString())
-        return Outcome(result, reused=False, fingerprint=fingerprint)
+        """Find the stage's result, or make it and keep it; one with a ``salt`` is kept for those who know it."""
+        stage = _Stage(service, method, request, seconds or self.settings.stage_seconds, salt)
+        with span(f"stage {service}.{type(request).__name__.removesuffix('Request')}") as told:
+            begun = time.monotonic()
+            outcome = await self._persist(work, stage)
+            told.set_attributes({"lensora.reused": outcome.reused, "lensora.fingerprint": outcome.fingerprint})
+        if outcome.reused:
+            metrics.stages_reused.add(1, {"service": service})
+        else:
+            labels = {"service": service, "engine": outcome.result.engine.name}
+            metrics.stage_seconds.record(time.monotonic() - begun, labels)
+        return outcome
 
-    async def _make(self, work: Work, service: str, method: Any, request: Message, seconds: float) -> Any:
-        call = type(request)()
-        call.CopyFrom(request)
-        targets = self._aim(call)
-        for blob in _find(call, blob_pb2.Blob):
-            if blob.WhichOneof("source") is None:
-                blob.url = self.blobs.url(work.account, blob.sha256)
+    async def _persist(self, work: Work, stage: _Stage) -> Outcome[Any]:
+        """A service that goes away is asked again once it is back, after a pause that doubles."""
+        for attempt in range(1, self.settings.stage_attempts):
+            try:
+                return await self._find_or_make(work, stage)
+            except _Absent:
+                raise
+            except Unavailable as error:
+                _log.warning("stage retried", stage=stage.service, reason=error.reason, attempt=attempt)
+            pause = self.settings.retry_seconds * 2 ** (attempt - 1)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
+        return await self._find_or_make(work, stage)
+
+    async def _find_or_make(self, work: Work, stage: _Stage) -> Outcome[Any]:
+        digest = stage.digest(await self._fingerprint(stage.service))
+        async with self._turns.setdefault((work.account, digest), asyncio.Lock()):  # who asks for the same waits for it
+            kept = await self.store.stage_result(work.account, digest, work.session_id)
+            if kept is not None:
+                result = stage.result_type.FromString(kept)
+                if await self.blobs.run(self._all_there, work.account, result):
+                    return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
+            await self._connect(stage.service)
+            pin = uuid.uuid4().hex
+            result = await self._make(work, stage, pin)
+            fingerprint = self._fingerprints[stage.service] = result.engine.fingerprint
+            blobs = {blob.sha256: blob.size for blob in find(result, blob_pb2.Blob)}
+            await self.store.keep_stage_result(
+                work.account,
+                stage.digest(fingerprint),
+                fingerprint,
+                result.SerializeToString(),
+                blobs,
+                work.session_id,
+                pin,
+            )
+            return Outcome(result, reused=False, fingerprint=fingerprint)
+
+    async def _make(self, work: Work, stage: _Stage, pin: str) -> Any:
+        call = type(stage.request)()
+        call.CopyFrom(stage.request)
+        targets: list[str] = []
+        aiming = asyncio.create_task(self.blobs.run(self._aim, work.account, call, targets))
         result: Any = None
         try:
-            await self._connect(service)
-            async with contextlib.aclosing(self._responses(work, service, method, call, seconds)) as responses:
+            await asyncio.shield(aiming)
+            async with contextlib.aclosing(self._responses(work, stage, call)) as responses:
                 async for response in responses:
                     if response.WhichOneof("event") == "progress":
                         await work.progress(response.progress.fraction, response.progress.phase)
                     else:
                         result = response.result
             if result is None:
-                raise Internal(f"{service} ended without a result", reason="STAGE_PROTOCOL")
-            await asyncio.to_thread(self._publish, work.account, result, targets)
+                raise Internal(f"{stage.service} ended without a result", reason="STAGE_PROTOCOL")
+            await self.store.pin(work.account, pin, announced(result, targets))
+            await self.blobs.run(self._publish, work.account, result, targets)
         finally:
-            for target in targets:
-                self.blobs.discard(target)  # not awaited: a task may be cancelled again while it tidies
+            await self._tidy(aiming, targets)
         return result
 
-    async def _responses(
-        self, work: Work, service: str, method: Any, request: Message, seconds: float
-    ) -> AsyncGenerator[Any, None]:
-        call = method(request, timeout=seconds, metadata=((REQUEST_ID, work.request_id),))
+    async def _tidy(self, aiming: asyncio.Task[Any], targets: list[str]) -> None:
+        """Discard targets once the thread that makes them is done; who waits may be cancelled, and it goes on."""
+
+        async def tidy() -> None:
+            await asyncio.wait([aiming])
+            for target in targets:
+                await self.blobs.run(self.blobs.discard, target)
+
+        task = asyncio.create_task(tidy())
+        self._tidying.add(task)
+        task.add_done_callback(self._tidying.discard)
+        await asyncio.shield(task)
+
+    async def _responses(self, work: Work, stage: _Stage, request: Message) -> AsyncGenerator[Any, None]:
+        metadata = tuple({REQUEST_ID: work.request_id, **outgoing()}.items())
+        call = stage.method(request, timeout=stage.seconds, metadata=metadata)
         try:
             async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:
-            raise _explained(service, error, seconds) from error
+            raise _explained(stage.service, error, stage.seconds) from error
         finally:
             call.cancel()  # one that was left in the middle would run on in the service
 
@@ -207,31 +285,31 @@ class Stages:
             async with asyncio.timeout(self.settings.connect_seconds):
                 await self._channel(service).channel_ready()
         except TimeoutError:
-            raise _gone(service) from None
+            raise _Absent(_gone(service).message, reason="STAGE_UNAVAILABLE") from None
 
     def _channel(self, service: str) -> grpc.aio.Channel:
         if service not in self._channels:
-            self._channels[service] = open_channel(getattr(self.settings, f"{service}_target"))
+            self._channels[service] = open_service(service, *self.settings.way_to(service))
         return self._channels[service]
 
-    def _aim(self, request: Any) -> list[str]:
-        """Give every result of the request a URL to write to; an optional one only where the request asks for it."""
-        targets = []
+    def _aim(self, account: str, request: Any, targets: list[str]) -> None:
+        """Give every input a URL to read, and every result one to write to, which is added to ``targets``.
+
+        An optional result has one only where the request asks for it.
+        """
+        for blob in find(request, blob_pb2.Blob):
+            if blob.WhichOneof("source") is None:
+                blob.url = self.blobs.url(account, blob.sha256)
         for descriptor in request.DESCRIPTOR.fields:
             if descriptor.message_type is not blob_pb2.BlobTarget.DESCRIPTOR:
                 continue
             if descriptor.name not in _OPTIONAL_TARGETS or request.HasField(descriptor.name):
-                target = self.blobs.new_target()
-                getattr(request, descriptor.name).url = target
-                targets.append(target)
-        return targets
+                targets.append(self.blobs.new_target())
+                getattr(request, descriptor.name).url = targets[-1]
 
     def _publish(self, account: str, result: Message, targets: list[str]) -> None:
         """Take the result's bytes into the account; afterwards its blobs are bare references."""
-        blobs = list(_find(result, blob_pb2.Blob))
-        if len(blobs) < len(targets) or not _sound(result):
-            raise Internal("a stage's result lacks something, or makes no sense", reason="STAGE_PROTOCOL")
-        for blob in blobs:
+        for blob in find(result, blob_pb2.Blob):
             if blob.WhichOneof("source") == "inline":
                 if (blob.sha256, blob.size) != (sha256_hex(blob.inline), len(blob.inline)):
                     raise Internal("a stage returned other bytes than it announced", reason="BLOB_DIGEST")
@@ -243,18 +321,7 @@ class Stages:
             blob.ClearField("source")
 
     def _all_there(self, account: str, result: Message) -> bool:
-        return all(self.blobs.exists(account, blob.sha256) for blob in _find(result, blob_pb2.Blob))
-
-
-def _result_type(service: str, request_name: str) -> Any:
-    modules: dict[str, Any] = {
-        "detect": detect_pb2,
-        "segment": segment_pb2,
-        "background": background_pb2,
-        "mesh3d": mesh3d_pb2,
-        "render": render_pb2,
-    }
-    return getattr(modules[service], request_name.removesuffix("Request") + "Result")
+        return all(self.blobs.exists(account, blob.sha256) for blob in find(result, blob_pb2.Blob))
 
 
 def _explained(service: str, error: grpc.aio.AioRpcError, seconds: float) -> Exception:
@@ -269,51 +336,3 @@ def _explained(service: str, error: grpc.aio.AioRpcError, seconds: float) -> Exc
 
 def _gone(service: str) -> Unavailable:
     return Unavailable(f"the {service} service went away or does not answer", reason="STAGE_UNAVAILABLE")
-
-
-def _find(message: Message, kind: type[Any]) -> Iterator[Any]:
-    """All submessages of one type, at any depth."""
-    for descriptor, value in message.ListFields():
-        if descriptor.message_type is None:
-            continue
-        for item in value if descriptor.is_repeated else (value,):
-            if isinstance(item, kind):
-                yield item
-            else:
-                yield from _find(item, kind)
-
-
-def _is_box(box: geometry_pb2.Box) -> bool:
-    try:
-        box_from_proto(box, "box")
-    except InvalidArgument:
-        return False
-    return True
-
-
-_RULES: dict[type, Callable[[Any], bool]] = {
-    float: math.isfinite,
-    geometry_pb2.Box: _is_box,
-    mesh_pb2.MeshReport: lambda report: report.verdict in mesh_pb2.Verdict.values()[1:],
-    engine_pb2.EngineInfo: lambda engine: bool(engine.fingerprint),
-}
-
-
-def _sound(value: Any) -> bool:
-    """Whether all that a result must hold, at any depth, is there and means something."""
-    if not _RULES.get(type(value), lambda _: True)(value):
-        return False
-    if not isinstance(value, Message):
-        return True
-    fields = ((getattr(value, field.name), field.is_repeated) for field in value.DESCRIPTOR.fields)
-    return all(_sound(item) for content, repeated in fields for item in (content if repeated else (content,)))
-
-
-def _digest(service: str, fingerprint: str, request: Message) -> str:
-    """SHA-256 over what the result depends on; where bytes lie does not matter, what they are does."""
-    bare = type(request)()
-    bare.CopyFrom(request)
-    for blob in _find(bare, blob_pb2.Blob):
-        blob.ClearField("source")
-    name = f"{service}\n{request.DESCRIPTOR.full_name}\n{fingerprint}\n".encode()
-    return hashlib.sha256(name + bare.SerializeToString(deterministic=True)).hexdigest()

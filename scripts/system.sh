@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that are missing: those named, or else those that running needs
-# (OpenGL through EGL and Mesa for the renderer, GLib for OpenCV, venv for Python).
+# (OpenGL through EGL and Mesa for the renderer, venv for Python).
 set -eu
 
 missing=""
@@ -14,7 +14,6 @@ else
     has() { case "$libraries" in *"$1"*) ;; *) need "$2" ;; esac; }
     has libEGL.so.1 libegl1
     has libGL.so.1 libgl1
-    has libglib-2.0.so.0 libglib2.0-0
     python3 -c 'import ensurepip' 2>/dev/null || need python3-venv
 fi
 [ -n "$missing" ] || exit 0

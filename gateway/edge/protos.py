@@ -6,7 +6,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.model import ArtifactKind, DetectedObject, Job, JobEvent, Session, StepRecord, StoredBlob
@@ -20,17 +19,10 @@ from gateway.options import (
 )
 from lensora.core import upload
 from lensora.core.blobs import sha256_hex
-from lensora.core.errors import InvalidArgument, Unimplemented
+from lensora.core.errors import InvalidArgument
 from lensora.runtime.convert import box_to_proto
 from lensora.studio.v1 import studio_pb2
 from lensora.type.v1 import geometry_pb2, mesh_pb2, scene_pb2
-
-
-def refuse_unbuilt(message: Message, *fields: str) -> None:
-    """Raise ``Unimplemented`` for fields of the contract that this build would have to ignore."""
-    for name in fields:
-        if getattr(message, name):
-            raise Unimplemented(f"{name}: not served by this build yet", reason="FIELD_UNIMPLEMENTED")
 
 
 def _number(enum: Any, prefix: str, value: StrEnum | str) -> Any:
@@ -53,7 +45,6 @@ def artifact_kind(number: int) -> ArtifactKind:
 
 def job_options(spec: studio_pb2.JobSpec) -> dict[str, Any]:
     """The spec as ``JobOptions`` takes it; absent fields are left out, so that defaults stand in one place."""
-    refuse_unbuilt(spec, "webhook_url")
     values: dict[str, Any] = {
         "session_id": spec.session_id,
         "object_index": spec.object_index,
@@ -63,6 +54,8 @@ def job_options(spec: studio_pb2.JobSpec) -> dict[str, Any]:
     }
     if spec.on_slab:
         values["on_slab"] = _name(studio_pb2.OnSlab, "ON_SLAB", spec.on_slab, "on_slab")
+    if spec.webhook_url:
+        values["webhook_url"] = spec.webhook_url
     output: dict[str, Any] = {}
     if spec.output.HasField("size"):
         output |= {"width": spec.output.size.width, "height": spec.output.size.height}
@@ -128,6 +121,8 @@ def job(value: Job) -> studio_pb2.Job:
         artifacts=[artifact(kind, stored) for kind, stored in value.artifacts.items()],
         crop_bbox=box_to_proto(value.crop) if value.crop else None,
         scene_note=value.scene_note,
+        credits_used=value.price,
+        credits_refunded=value.refunded,
         created_at=_time(value.created_at),
         started_at=_time(value.started_at),
         ended_at=_time(value.ended_at),
@@ -166,6 +161,7 @@ def _spec(options: JobOptions) -> studio_pb2.JobSpec:
             size=geometry_pb2.Size(width=options.output.width, height=options.output.height),
             duration_s=options.output.duration_s,
         ),
+        webhook_url=options.webhook_url or "",
     )
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from lensora.core.errors import LensoraError
 
 Request_contra = TypeVar("Request_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
+Result = TypeVar("Result")
 
 
 class EngineNotFound(LensoraError):
@@ -60,6 +62,32 @@ class Engine(Protocol[Request_contra, Result_co]):
 
     def run(self, request: Request_contra, context: Context) -> Result_co:
         """Do the work; raise ``LensoraError`` for anything the caller can understand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made(Generic[Result]):
+    """What ``run`` may return instead of the bare result: it names its maker, where that is not simply the engine."""
+
+    result: Result
+    name: str
+    """Of the engine that made it."""
+
+    version: str
+    """Of that engine, with the versions of the models that it asked."""
+
+    instead_of: str = ""
+    """The engine that should have made it and could not; empty where nobody stood in."""
+
+    reason: str = ""
+    """Why it could not, e.g. ``MODEL_CRASHED``."""
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """An engine that stands on something which it may lose while it runs."""
+
+    def check(self) -> None:
+        """Raise ``LensoraError`` for what it cannot work without just now; may block for a second."""
 
 
 def fingerprint(service: str, engine: Engine[Any, Any]) -> str:

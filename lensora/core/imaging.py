@@ -48,6 +48,20 @@ def encode_png(picture: NDArray[np.uint8], *, compression: int = 3) -> bytes:
     return bytes(data)
 
 
+def png_chunks_fit(data: bytes) -> bool:
+    """Whether each chunk of a PNG, up to the last (ISO/IEC 15948, 5.3), ends within the file.
+
+    OpenCV makes room for what a chunk says of its length before it looks whether so much is there: up to 4 GB.
+    """
+    at = len(_PNG_SIGNATURE)
+    while at + 12 <= len(data):
+        kind = data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        if kind == b"IEND":
+            return at <= len(data)
+    return False
+
+
 def decode_png(data: bytes, field: str, *, channels: int) -> NDArray[np.uint8]:
     """Decode one of our own 8-bit PNGs, checking its size before any pixel is decoded.
 
@@ -67,7 +81,7 @@ def decode_png(data: bytes, field: str, *, channels: int) -> NDArray[np.uint8]:
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
     if not (width and height and width * height <= MAX_PIXELS):
         raise InvalidArgument.of(field, f"{width} x {height} pixels; at most {MAX_PIXELS:,}", reason="IMAGE_TOO_LARGE")
-    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if png_chunks_fit(data) else None
     if stored is None or stored.dtype != np.uint8 or stored.shape != (height, width, channels):
         kind = {3: "RGB", 4: "RGBA"}[channels]
         raise InvalidArgument.of(field, f"must be an undamaged 8-bit {kind} PNG", reason="UNDECODABLE")

@@ -20,7 +20,7 @@ _FAR = 1e6
 
 def _finite(name: str, values: Vector) -> None:
     if len(values) != 3 or not all(abs(value) <= _FAR for value in values):  # written so that NaN fails
-        raise ValueError(f"{name}: three finite numbers expected, not {values}")
+        raise ValueError(f"{name}: three numbers from {-_FAR:g} to {_FAR:g} expected, not {values}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,8 @@ class Scene:
             raise ValueError("ground: albedo and roughness from 0 to 1 expected")
         sizes = (self.subject_height, self.subject_width, self.focus_distance, self.exposure)
         if not all(1 / _FAR <= size <= _FAR for size in sizes):
-            raise ValueError("subject_height, subject_width, focus_distance and exposure must be positive")
+            names = "subject_height, subject_width, focus_distance and exposure"
+            raise ValueError(f"{names}: positive numbers from {1 / _FAR:g} to {_FAR:g} expected, not {sizes}")
 
     def subject_scale(self, width: float, height: float) -> float:
         """Metres of the scene per unit of a subject that is ``width`` × ``height`` units seen from the front.

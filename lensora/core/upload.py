@@ -130,8 +130,8 @@ def _check_sides(width: int, height: int, field: str) -> None:
     if min(normalised_size(width, height)) < MIN_SIDE:
         raise InvalidArgument.of(
             field,
-            f"the picture has {width} x {height} pixels; each side needs at least {MIN_SIDE}, and the long side at "
-            f"most {MAX_SIDE // MIN_SIDE} times the short one",
+            f"no subject can be found in {width} x {height} pixels; each side needs at least {MIN_SIDE}, and the long "
+            f"side at most {MAX_SIDE // MIN_SIDE} times the short one",
             reason="IMAGE_TOO_SMALL",
         )
 

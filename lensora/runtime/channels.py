@@ -1,7 +1,8 @@
-"""Channels to other services: direct targets on one machine."""
+"""Channels to other processes; ``callees`` has those to the services, which may lead through the mesh."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -18,9 +19,13 @@ _OPTIONS = (
 )
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
-    """A channel to ``target``; connects on the first call."""
-    return grpc.aio.insecure_channel(target, options=_OPTIONS)
+def open_channel(
+    target: str, credentials: grpc.ChannelCredentials | None = None, options: Sequence[tuple[str, str]] = ()
+) -> grpc.aio.Channel:
+    """A channel to ``target``, over TLS where there are credentials; connects on the first call."""
+    if credentials is not None:
+        return grpc.aio.secure_channel(target, credentials, options=(*_OPTIONS, *options))
+    return grpc.aio.insecure_channel(target, options=(*_OPTIONS, *options))
 
 
 async def wait_serving(channel: grpc.aio.Channel, seconds: float) -> None:

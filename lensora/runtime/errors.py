@@ -1,4 +1,4 @@
-"""One table from our errors to gRPC and HTTP, and back again from what a gRPC call raised.
+"""One table from our errors to gRPC and HTTP, and back again from what a call was answered.
 
 gRPC carries ``google.rpc.ErrorInfo`` (reason), ``BadRequest`` (fields) and ``RetryInfo`` in the trailing metadata.
 """
@@ -33,6 +33,27 @@ _TABLE: tuple[tuple[type[LensoraError], grpc.StatusCode, int], ...] = (
     (errors.Unimplemented, grpc.StatusCode.UNIMPLEMENTED, 501),
     (errors.Internal, grpc.StatusCode.INTERNAL, 500),
 )
+_HTTP_BY_REASON = {
+    "INSUFFICIENT_CREDITS": 402,
+    "UPLOAD_TIMED_OUT": 408,
+    "SESSION_EXPIRED": 410,
+    "LINK_EXPIRED": 410,
+    "ARTIFACT_EXPIRED": 410,
+    "IMAGE_TOO_LARGE": 413,
+    "BODY_TOO_LARGE": 413,
+    "IMAGE_WRONG_TYPE": 415,
+    "BODY_WRONG_TYPE": 415,
+    "BLOB_WRITE": 503,
+}
+"""HTTP tells some cases apart that gRPC has one code for."""
+
+_OTHER_HTTP: dict[int, type[LensoraError]] = {
+    402: errors.FailedPrecondition,
+    408: errors.DeadlineExceeded,
+    410: errors.FailedPrecondition,
+    502: errors.Unavailable,
+}
+
 _BY_STATUS = {status: kind for kind, status, _ in _TABLE}
 
 
@@ -42,8 +63,23 @@ def grpc_code(error: LensoraError) -> grpc.StatusCode:
 
 
 def http_status(error: LensoraError) -> int:
-    """The HTTP status of an error."""
+    """The HTTP status of an error: by its reason, else by its kind."""
+    if error.reason in _HTTP_BY_REASON:
+        return _HTTP_BY_REASON[error.reason]
     return next((http for kind, _, http in _TABLE if isinstance(error, kind)), 500)
+
+
+def told_message(error: LensoraError) -> str:
+    """The error's sentence, in the length that is sent."""
+    return _printable(error.message[:_MESSAGE])
+
+
+def told_violations(error: LensoraError) -> list[FieldViolation]:
+    """The first of the error's broken rules, in the length that is sent."""
+    return [
+        FieldViolation(_printable(item.field[:_DESCRIPTION]), _printable(item.description[:_DESCRIPTION]))
+        for item in error.violations[:_VIOLATIONS]
+    ]
 
 
 def to_status(error: LensoraError) -> grpc.Status:
@@ -53,10 +89,8 @@ def to_status(error: LensoraError) -> grpc.Status:
     ]
     if error.violations:
         violations = [
-            error_details_pb2.BadRequest.FieldViolation(
-                field=_printable(item.field[:_DESCRIPTION]), description=_printable(item.description[:_DESCRIPTION])
-            )
-            for item in error.violations[:_VIOLATIONS]
+            error_details_pb2.BadRequest.FieldViolation(field=item.field, description=item.description)
+            for item in told_violations(error)
         ]
         details.append(error_details_pb2.BadRequest(field_violations=violations))
     if error.retry_after_s is not None:
@@ -69,8 +103,7 @@ def to_status(error: LensoraError) -> grpc.Status:
         holder.Pack(detail)
         packed.append(holder)
     code = code_pb2.Code.Value(grpc_code(error).name)
-    message = _printable(error.message[:_MESSAGE])
-    return rpc_status.to_status(status_pb2.Status(code=code, message=message, details=packed))
+    return rpc_status.to_status(status_pb2.Status(code=code, message=told_message(error), details=packed))
 
 
 def _printable(text: str) -> str:
@@ -87,6 +120,30 @@ def from_rpc(error: grpc.RpcError) -> LensoraError:
     for detail in _details(call):
         _read_detail(detail, keywords)
     return kind(message, **keywords)
+
+
+def from_problem(status: int, problem: dict[str, Any], retry_after_s: float | None = None) -> LensoraError:
+    """The error that an HTTP answer tells of.
+
+    Args:
+        status: of HTTP.
+        problem: the body (RFC 9457), or what there is of it.
+        retry_after_s: of the header ``Retry-After``.
+    """
+    reason = str(problem.get("code") or "") or None
+    violations = tuple(FieldViolation(item["field"], item["rule"]) for item in problem.get("errors") or ())
+    message = str(problem.get("detail") or "") or f"HTTP {status}"
+    kind = _kind_of(status, reason, violations)
+    return kind(message, reason=reason, violations=violations, retry_after_s=retry_after_s)
+
+
+def _kind_of(status: int, reason: str | None, violations: tuple[FieldViolation, ...]) -> type[LensoraError]:
+    """The way back through the table; 422 is a broken rule or a state that forbids, and only the former names it."""
+    if status in (400, 413, 415) or (status == 422 and (violations or reason == errors.InvalidArgument.default_reason)):
+        return errors.InvalidArgument
+    if status in _OTHER_HTTP:
+        return _OTHER_HTTP[status]
+    return next((kind for kind, _, http in reversed(_TABLE) if http == status), errors.Internal)
 
 
 def _details(call: Any) -> list[any_pb2.Any]:

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from lensora.core.errors import Internal, InvalidArgument, LensoraError
 from lensora.runtime.errors import grpc_code, to_status
+from lensora.runtime.telemetry import ServedCall
 
 REQUEST_ID = "x-request-id"
 """Metadata key that follows a request through all services."""
@@ -28,10 +29,23 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = structlog.get_logger()
 
 
-class Border(grpc.aio.ServerInterceptor):
-    """Wraps every method of every servicer, and knows how many calls are running."""
+def request_id(given: str) -> str:
+    """The caller's own id of a request, where it is a plain one; else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
-    def __init__(self) -> None:
+
+class Border(grpc.aio.ServerInterceptor):
+    """Wraps every method of every servicer, and knows how many calls are running.
+
+    Args:
+        public: whether anybody may call, or only processes of ours.
+        explained: makes an error that callers can be told of from one of a library that the process uses.
+    """
+
+    def __init__(
+        self, *, public: bool = False, explained: Callable[[BaseException], BaseException] = lambda error: error
+    ) -> None:
+        self.public, self.explained = public, explained
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -124,13 +138,22 @@ class _Call:
     async def __aenter__(self) -> None:
         self._border.enter()
         metadata = dict(self._context.invocation_metadata() or ())
-        given = str(metadata.get(REQUEST_ID, ""))
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        structlog.contextvars.bind_contextvars(request_id=request_id, method=self._method)
+        headers = {str(name): value for name, value in metadata.items() if isinstance(value, str)}
+        self._served = ServedCall(self._method.removeprefix("/"), headers, public=self._border.public)
+        given = headers.get(REQUEST_ID, "")
+        structlog.contextvars.bind_contextvars(request_id=request_id(given), method=self._method)
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+    async def __aexit__(self, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:
         self._border.leave()
+        try:
+            await self._tell(error)
+        finally:
+            self._served.end(error)
+
+    async def _tell(self, error: BaseException | None) -> None:
+        """One log line, and the status that the caller gets."""
         seconds = round(time.monotonic() - self._start, 4)
+        error = self._border.explained(error) if error else None
         if error is None:
             _log.info("call", code="OK", seconds=seconds)
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from lensora.core import engines
 from lensora.core.errors import Cancelled, DeadlineExceeded, Unavailable
+from lensora.runtime import loops
 from lensora.runtime.settings import ServiceSettings
 
 Progress = Callable[[float, str], None]
@@ -58,6 +59,9 @@ class Runner(Protocol):
             asyncio.CancelledError: the awaiting task was cancelled; the engine is being stopped.
         """
 
+    def check(self) -> None:
+        """Raise ``LensoraError`` for what the engine cannot work without just now; may block for a second."""
+
     async def stop(self) -> None:
         """Free everything."""
 
@@ -92,7 +96,7 @@ class ThreadRunner:
     def __init__(self, service: str, settings: ServiceSettings, package: str | None = None) -> None:
         self._service, self._settings = service, settings
         self._package = package or f"services.{service}.engines"
-        self._pool = ThreadPoolExecutor(settings.max_concurrency, thread_name_prefix=f"{service}-engine")
+        self._pool: ThreadPoolExecutor | None = None
         self._engine: engines.Engine[Any, Any] | None = None
 
     @property
@@ -104,6 +108,9 @@ class ThreadRunner:
     async def start(self) -> None:
         """See ``Runner``."""
         loop = asyncio.get_running_loop()
+        self._pool = ThreadPoolExecutor(
+            self._settings.max_concurrency, f"{self._service}-engine", initializer=loops.lend, initargs=(loop,)
+        )
         self._engine = await loop.run_in_executor(
             self._pool, engines.load, self._package, self._settings.engine, self._settings
         )
@@ -118,9 +125,16 @@ class ThreadRunner:
             flag.stop()
             raise
 
+    def check(self) -> None:
+        """See ``Runner``."""
+        engine = self._loaded()
+        if isinstance(engine, engines.Checked):
+            engine.check()
+
     async def stop(self) -> None:
         """See ``Runner``."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _loaded(self) -> engines.Engine[Any, Any]:
         if self._engine is None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,13 +20,14 @@ from grpc_reflection.v1alpha import reflection
 from lensora.core import models
 from lensora.core.blobs import BlobAccess
 from lensora.core.errors import LensoraError, Unavailable
+from lensora.runtime import tls
 from lensora.runtime.fitness import Fitness
 from lensora.runtime.interceptors import Border
 from lensora.runtime.process import die_with_parent
 from lensora.runtime.runners import Runner
 from lensora.runtime.settings import ServiceSettings
 from lensora.runtime.stage import Stage, engine_info
-from lensora.runtime.telemetry import configure_logs
+from lensora.runtime.telemetry import configure_export, configure_logs
 from lensora.type.v1 import engine_pb2, engine_pb2_grpc
 
 SERVER_OPTIONS = (
@@ -32,6 +35,9 @@ SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", 32 * 1024 * 1024),
     ("grpc.max_send_message_length", 32 * 1024 * 1024),
 )
+
+LIVENESS = "liveness"
+"""Serves for as long as the process answers, also while it drains or is unfit: for who would kill it otherwise."""
 
 _log = structlog.get_logger()
 
@@ -58,27 +64,69 @@ class _EngineServicer(engine_pb2_grpc.EngineServiceServicer):
         return engine_pb2.GetEngineResponse(engine=engine_info(self._runner.engine))
 
 
+class _Health(health_aio.HealthServicer):
+    """Whose watches end when the server does, which else would wait for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._closed = asyncio.Event()
+
+    def close(self) -> None:
+        """End all watches."""
+        self._closed.set()
+
+    async def Watch(self, request: Any, context: Any) -> None:
+        both = [asyncio.ensure_future(super().Watch(request, context)), asyncio.ensure_future(self._closed.wait())]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if both[0].done():
+                both[0].result()
+        finally:
+            for one in both:
+                one.cancel()
+            await asyncio.wait(both)
+
+
 class Listener:
     """A gRPC server with health and reflection, for a stage service or the gateway."""
 
-    def __init__(self, listen: str, names: list[str]) -> None:
-        self._border = Border()
+    def __init__(
+        self,
+        listen: str,
+        names: list[str],
+        border: Border | None = None,
+        *,
+        certificates: Path | None = None,
+        health_listen: str = "",
+    ) -> None:
+        """Take the ports; see ``ServiceSettings`` for the arguments.
+
+        Raises:
+            Unavailable: a port is taken.
+            InvalidArgument: the certificates cannot be used.
+        """
+        self._border = border or Border()
         self.server = grpc.aio.server(interceptors=[self._border], options=SERVER_OPTIONS)
-        self.health = health_aio.HealthServicer()
+        self.health = _Health()
         self._names = names
         self._open, self._fit = False, True
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         reflection.enable_server_reflection(
             [*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME], self.server
         )
-        host, _, _ = listen.rpartition(":")
-        try:
-            port = self.server.add_insecure_port(listen)
-        except RuntimeError as error:
-            raise Unavailable(
-                f"cannot listen on {listen}: is something else there?", reason="ADDRESS_IN_USE"
-            ) from error
-        self.address = f"{host}:{port}"
+        self.address = _bind(self.server, listen, tls.server_credentials(certificates) if certificates else None)
+        self._probes = grpc.aio.server(options=SERVER_OPTIONS) if health_listen else None
+        self.health_address = ""
+        if self._probes is not None:
+            health_pb2_grpc.add_HealthServicer_to_server(self.health, self._probes)
+            self.health_address = _bind(self._probes, health_listen, None)
+
+    async def start(self) -> None:
+        """Accept calls, and health checks on the port for probes."""
+        await self.health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
+        if self._probes is not None:
+            await self._probes.start()
+        await self.server.start()
 
     async def set_serving(self, *, serving: bool) -> None:
         """Answer health checks of every name with SERVING, if it is also fit, or with NOT_SERVING."""
@@ -92,8 +140,19 @@ class Listener:
         self._fit = fit
         await self.set_serving(serving=self._open)
 
-    async def serve_until_signal(self, drain_seconds: float) -> None:
-        """Serve until SIGTERM or SIGINT, then drain: NOT_SERVING, let calls finish, stop."""
+    async def serve_until_signal(
+        self,
+        drain_seconds: float,
+        also_drain: Callable[[], Awaitable[None]] | None = None,
+        notice_seconds: float | None = None,
+    ) -> None:
+        """Serve until SIGTERM or SIGINT, then drain: NOT_SERVING, new calls go elsewhere, the others finish, stop.
+
+        Args:
+            drain_seconds: how long calls may take to finish.
+            also_drain: awaited meanwhile; for what the process serves beside gRPC.
+            notice_seconds: how long new calls are still taken, unless it is idle before; all the time by default.
+        """
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -102,16 +161,55 @@ class Listener:
         _log.info("ready", address=self.address)
         await stop.wait()
         _log.info("draining", seconds=drain_seconds)
-        await self.set_serving(serving=False)
-        drained = await self._border.wait_idle(drain_seconds)
-        await self.server.stop(0)  # what is left are health watchers, which never end by themselves
+        beside = asyncio.ensure_future(also_drain()) if also_drain else None
+        drained = await self.drain(drain_seconds, drain_seconds if notice_seconds is None else notice_seconds)
+        if beside is not None:
+            await beside
+        await self.stop()
         _log.info("stopped", drained=drained)
+
+    async def drain(self, seconds: float, notice_seconds: float) -> bool:
+        """Stop for good: NOT_SERVING, later GOAWAY, by which callers know that a call was not begun and go elsewhere.
+
+        Returns:
+            Whether all calls ended by themselves. Health watchers, which never would, are ended and not counted.
+        """
+        begun = time.monotonic()
+        await self.set_serving(serving=False)
+        await self._border.wait_idle(min(seconds, notice_seconds))
+        self.health.close()
+        left = max(0.0, seconds - (time.monotonic() - begun))
+        closing = asyncio.ensure_future(self.server.stop(left))  # it also knows of calls that have yet to reach us
+        drained = await self._border.wait_idle(left)
+        await closing
+        return drained
+
+    async def stop(self) -> None:
+        """Close both ports now."""
+        await self.server.stop(0)
+        if self._probes is not None:
+            await self._probes.stop(0)
+
+
+def _bind(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None) -> str:
+    """Take the port; returns its address."""
+    host, _, _ = listen.rpartition(":")
+    try:
+        port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise Unavailable(f"cannot listen on {listen}: is something else there?", reason="ADDRESS_IN_USE") from error
+    return f"{host}:{port}"
 
 
 async def _serve(service: Service, settings: ServiceSettings) -> None:
-    listener = Listener(settings.listen, [service.name, "lensora.type.v1.EngineService"])
+    listener = Listener(
+        settings.listen,
+        [service.name, "lensora.type.v1.EngineService"],
+        certificates=settings.certificates,
+        health_listen=settings.health_listen,
+    )
     blobs = BlobAccess(settings.blob_prefix)
-    fitness = Fitness(partial(_check, blobs), listener.set_fit, settings.check_seconds)
+    fitness = Fitness(partial(_check, blobs, service.runner), listener.set_fit, settings.check_seconds)
     stage = Stage(service.runner, blobs, fitness.require)
     service.add_to_server(service.servicer(stage), listener.server)
     engine_pb2_grpc.add_EngineServiceServicer_to_server(_EngineServicer(service.runner), listener.server)
@@ -120,18 +218,19 @@ async def _serve(service: Service, settings: ServiceSettings) -> None:
         await service.runner.start()
         await asyncio.to_thread(blobs.create)
         await fitness.look()
-        await listener.server.start()  # not before: a caller that waits for ready must meet a loaded engine
-        await listener.serve_until_signal(settings.drain_seconds)
+        await listener.start()  # not before: a caller that waits for ready must meet a loaded engine
+        await listener.serve_until_signal(settings.drain_seconds, notice_seconds=settings.notice_seconds)
     finally:
         watch.cancel()
         await service.runner.stop()
-        await listener.server.stop(None)
+        await listener.stop()
 
 
-def _check(blobs: BlobAccess) -> None:
+def _check(blobs: BlobAccess, runner: Runner) -> None:
     """All that a service stands on and may lose while it runs."""
     blobs.check()
     models.check_opened()
+    runner.check()
 
 
 def run_process(main: Callable[[], Any], name: str, *, level: str, log_format: str, with_parent: bool) -> int:
@@ -139,11 +238,14 @@ def run_process(main: Callable[[], Any], name: str, *, level: str, log_format: s
     if with_parent:
         die_with_parent()
     configure_logs(name, level=level, log_format=log_format)
+    flush = configure_export(name)
     try:
         asyncio.run(main())
     except (LensoraError, TimeoutError) as error:
         _log.error("cannot start", message=str(error), reason=getattr(error, "reason", "TIMEOUT"))
         return 1
+    finally:
+        flush()
     return 0
 
 

@@ -9,13 +9,26 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
+import structlog
+from opentelemetry import metrics
 
 from lensora.core.blobs import INLINE_LIMIT, BlobAccess, sha256_hex
+from lensora.core.engines import Made
 from lensora.core.errors import InvalidArgument, ResourceExhausted
 from lensora.runtime.runners import EngineId, Runner
 from lensora.type.v1 import blob_pb2, engine_pb2, progress_pb2
 
 Response = TypeVar("Response")
+
+NOTICE = "x-lensora-notice"
+"""Trailing metadata of a call whose result another engine made than the settings name: ``fallback; reason=…``."""
+
+_log = structlog.get_logger()
+_fallbacks = metrics.get_meter("lensora.runtime").create_counter(
+    "lensora.engine.fallback",
+    unit="{result}",
+    description="Results that another engine made because the chosen one could not, by both engines and the reason.",
+)
 
 
 async def _always() -> None:
@@ -68,6 +81,19 @@ class Stage:
         blob.url = target.url
         return blob
 
+    def _told(self, made: Any, context: grpc.aio.ServicerContext[Any, Any]) -> tuple[Any, EngineId]:
+        """The bare result and who made it; whoever stood in for another is never silent about it."""
+        engine = self.runner.engine
+        if not isinstance(made, Made):
+            return made, engine
+        maker = EngineId(engine.service, made.name, made.version)
+        if made.instead_of:
+            told = {"service": engine.service, "engine": made.instead_of, "by": made.name, "reason": made.reason}
+            _fallbacks.add(1, told)
+            _log.warning("fallback", **{key: value for key, value in told.items() if key != "service"})
+            context.set_trailing_metadata(((NOTICE, f"fallback; reason={made.reason}; by={maker.fingerprint}"),))
+        return made.result, maker
+
     async def stream(
         self,
         context: grpc.aio.ServicerContext[Any, Any],
@@ -106,8 +132,8 @@ class Stage:
         async def work() -> Any:
             await self.require_fit()
             request = await asyncio.to_thread(decode)
-            result = await self.runner.run(request, report, deadline)
-            return await asyncio.to_thread(encode, result, engine_info(self.runner.engine))
+            result, maker = self._told(await self.runner.run(request, report, deadline), context)
+            return await asyncio.to_thread(encode, result, engine_info(maker))
 
         task = asyncio.create_task(work())
         task.add_done_callback(lambda _: news.set())

@@ -28,6 +28,9 @@ from lensora.runtime.telemetry import configure_logs
 _log = structlog.get_logger()
 _PAGE = 4096
 _WATCH_SECONDS = 0.5
+_CHECK_SECONDS = 10.0
+_CHECK = None
+"""Sent instead of a request: say whether the engine could work, and in which version."""
 
 
 class WorkerSettings(ServiceSettings):
@@ -59,7 +62,7 @@ def _serve(connection: Connection, service: str, package: str, settings: WorkerS
     except LensoraError as error:
         connection.send(("error", error))
         return
-    connection.send(("ready", (engine.name, engine.version)))
+    connection.send(("ready", (engine.name, engine.version, isinstance(engine, engines.Checked))))
     while True:
         try:
             request, deadline = connection.recv()
@@ -67,7 +70,11 @@ def _serve(connection: Connection, service: str, package: str, settings: WorkerS
             return
         flag = StopFlag(lambda fraction, phase: connection.send(("progress", (fraction, phase))), deadline)
         try:
-            connection.send(("result", engine.run(request, flag)))
+            if request is not _CHECK:
+                connection.send(("result", engine.run(request, flag)))
+            elif isinstance(engine, engines.Checked):
+                engine.check()
+                connection.send(("result", engine.version))
         except LensoraError as error:
             connection.send(("error", error))
         except Exception as error:  # noqa: BLE001 - the border of a process: nothing may pass it but messages
@@ -155,6 +162,8 @@ class ProcessRunner:
         self._engine: EngineId | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stopped = False
+        self._is_checked = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def engine(self) -> EngineId:
@@ -165,9 +174,10 @@ class ProcessRunner:
 
     async def start(self) -> None:
         """See ``Runner``."""
+        self._loop = asyncio.get_running_loop()
         worker = _Worker(self._service, self._package, self._settings)
         try:
-            _, (name, version) = await worker.receive(self._settings.start_seconds)
+            _, (name, version, self._is_checked) = await worker.receive(self._settings.start_seconds)
             if self._stopped:
                 raise Unavailable("the service is stopping", reason="STOPPING")
         except (TimeoutError, WorkerDied) as error:
@@ -253,6 +263,26 @@ class ProcessRunner:
             _log.error("worker start", exc_info=error)  # the next run tries again, and raises what it meets
         finally:
             self._starting = None
+
+    def check(self) -> None:
+        """See ``Runner``; a worker that is at work, or being replaced, is taken to be well."""
+        if self._is_checked and self._loop is not None and not self._turn.locked():
+            asyncio.run_coroutine_threadsafe(self._check(), self._loop).result(2 * _CHECK_SECONDS)
+
+    async def _check(self) -> None:
+        async with self._turn:
+            worker = self._worker
+            if worker is None or not worker.alive:
+                return
+            try:
+                await worker.send(_CHECK, None)
+                _, version = await worker.receive(_CHECK_SECONDS)
+                # an engine that asks models elsewhere knows their versions only now
+                self._engine = EngineId(self._service, self.engine.name, version)
+            except (asyncio.CancelledError, TimeoutError, WorkerDied) as error:
+                self._replace(worker)
+                if isinstance(error, asyncio.CancelledError):
+                    raise
 
     async def stop(self) -> None:
         """See ``Runner``."""

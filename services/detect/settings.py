@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic_settings import SettingsConfigDict
 
-from lensora.runtime.settings import ServiceSettings
+from lensora.runtime.settings import TritonSettings
 
 
-class Settings(ServiceSettings):
+class Settings(TritonSettings):
     """The common settings; detect has none of its own."""
 
     model_config = SettingsConfigDict(env_prefix="DETECT_", frozen=True)

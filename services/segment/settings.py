@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic_settings import SettingsConfigDict
 
-from lensora.runtime.settings import ServiceSettings
+from lensora.runtime.settings import TritonSettings
 
 
-class Settings(ServiceSettings):
+class Settings(TritonSettings):
     """The common settings; and which network finds the subject."""
 
     model_config = SettingsConfigDict(env_prefix="SEGMENT_", frozen=True)

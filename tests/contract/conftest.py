@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.contract.harness import Gateway, running_gateway, running_services
+from tests.contract.harness import Gateway, running_gateway, running_services, shared
 from tests.contract.scripted import Services
 
 
@@ -25,10 +25,10 @@ async def shared_services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
         yield running
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_gateway(tmp_path_factory: pytest.TempPathFactory, shared_services: Services) -> AsyncIterator[Gateway]:
-    async with running_gateway(tmp_path_factory.mktemp("home"), shared_services) as running:
-        yield running
+@pytest_asyncio.fixture(scope="package", loop_scope="session")  # its threads must not run on beside other tests
+async def shared_home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
+    yield tmp_path_factory.mktemp("home")
+    await shared.stop()
 
 
 @pytest.fixture
@@ -39,19 +39,22 @@ def services(shared_services: Services) -> Services:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def gateway(
-    shared_gateway: Gateway, services: Services, request: pytest.FixtureRequest
-) -> AsyncIterator[Gateway]:
+async def gateway(shared_home: Path, services: Services, request: pytest.FixtureRequest) -> AsyncIterator[Gateway]:
     """A gateway over ``services`` that never saw this test's photo."""
-    shared_gateway.photo = request.node.nodeid.encode()
-    shared_gateway.studio._stages._asked.clear()
-    yield shared_gateway
-    await shared_gateway.cancel_all()
+    running = await shared.get(shared_home, services)
+    running.photo = request.node.nodeid.encode()
+    running.studio._stages._asked.clear()
+    yield running
+    if shared.running is running:
+        await running.cancel_all()
     services.reset()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def fresh(tmp_path: Path) -> AsyncIterator[Gateway]:
     """A gateway with a home and with services of its own, to be stopped and broken at will."""
-    async with running_services(tmp_path) as services, running_gateway(tmp_path, services) as running:
+    async with (
+        running_services(tmp_path) as services,
+        running_gateway(tmp_path, services, connect_seconds=0.5, retry_seconds=0.01) as running,
+    ):
         yield running

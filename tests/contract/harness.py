@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
+import obstore
 import pytest
 from sqlalchemy import event
 
-from gateway.edge.grpc import StudioServicer
+from gateway import signing
+from gateway.blobs import BlobStore, open_store
+from gateway.edge import grpc as edge
+from gateway.edge.http import Edge, HttpServer
+from gateway.health import Health
 from gateway.jobs import Studio
+from gateway.model import Job, Session
 from gateway.settings import Settings
+from gateway.signing import Signer
 from gateway.stages import Stages
-from gateway.store import Store
-from lensora.core.blobs import FolderStore, file_url
+from gateway.store import Database, Store
+from lensora.core.blobs import file_url
 from lensora.core.errors import LensoraError
+from lensora.core.outside import Outside
 from lensora.runtime.errors import from_rpc
-from lensora.runtime.server import Listener
 from lensora.studio.v1 import studio_pb2, studio_pb2_grpc
 from lensora.type.v1 import scene_pb2
 from tests.contract.scripted import PATIENCE, Services
@@ -36,10 +44,14 @@ class Gateway:
     settings: Settings
     services: Services
     store: Store
-    blobs: FolderStore
+    blobs: BlobStore
     studio: Studio
     address: str
     stub: Any
+    http: str
+    """``http://host:port`` of the HTTP edge."""
+    signer: Signer
+    health: Health
     photo: bytes = b"a photo"
     """What is uploaded where a test does not say."""
 
@@ -111,10 +123,20 @@ class Gateway:
         request = studio_pb2.DownloadArtifactRequest(job_id=job_id, kind=kind, offset=offset)
         return [response async for response in self.stub.DownloadArtifact(request, timeout=PATIENCE)]
 
+    async def add_session(self, session: Session) -> None:
+        """Store a session that no upload made."""
+        async with self.store.database.writing() as connection:
+            await self.store.add_session(connection, session)
+
+    async def add_job(self, job: Job) -> None:
+        """Store a job that nobody asked for, and nobody will run."""
+        async with self.store.database.writing() as connection:
+            await self.store.add_job(connection, job)
+
     async def cancel_all(self) -> None:
         """End what still runs."""
-        for job_id in list(self.studio._tasks):
-            await self.studio.cancel("local", job_id)
+        for run in await self.store.open_runs():
+            await self.studio.cancel(run.account_id, run.job_id)
 
     async def settled(self, left: Callable[[], Any]) -> None:
         """Wait until ``left()`` is empty: for what the gateway tidies after it has answered."""
@@ -124,14 +146,21 @@ class Gateway:
 
     def staged(self) -> list[str]:
         """Files in the staging area."""
-        staging = self.blobs.root / ".staging"
+        if self.blobs.folder is None:
+            return [key for key in keys_of(self.blobs) if key.startswith(".staging/")]
+        staging = self.blobs.folder / ".staging"
         return sorted(file.name for file in staging.iterdir()) if staging.exists() else []
 
 
+def keys_of(blobs: BlobStore) -> list[str]:
+    """All keys in the store, those in the staging area with them."""
+    return sorted(meta["path"] for metas in obstore.list(blobs._store) for meta in metas)
+
+
 @contextlib.asynccontextmanager
-async def running_services(home: Path) -> AsyncIterator[Services]:
-    """Five scripted services that read and write below ``home``."""
-    services = Services(file_url(home) + "/")
+async def running_services(where: Path | str) -> AsyncIterator[Services]:
+    """Five scripted services that read and write below a folder, or a prefix of addresses."""
+    services = Services(where if isinstance(where, str) else file_url(where) + "/")
     await asyncio.gather(*(service.start() for service in services))
     try:
         yield services
@@ -139,22 +168,65 @@ async def running_services(home: Path) -> AsyncIterator[Services]:
         await asyncio.gather(*(service.stop() for service in services))
 
 
+class Shared:
+    """The gateway that most tests share; it makes room for another, as a process can run but one."""
+
+    def __init__(self) -> None:
+        self.running: Gateway | None = None
+        self._stack = contextlib.AsyncExitStack()
+
+    async def get(self, home: Path, services: Services) -> Gateway:
+        """The gateway, started if need be."""
+        if self.running is None:
+            self.running = await self._stack.enter_async_context(_gateway(home, services))
+        return self.running
+
+    async def stop(self) -> None:
+        """Stop it, if it runs."""
+        self.running = None
+        await self._stack.aclose()
+
+
+shared = Shared()
+
+
 @contextlib.asynccontextmanager
-async def running_gateway(home: Path, services: Services, **changes: Any) -> AsyncIterator[Gateway]:
+async def running_gateway(
+    home: Path, services: Services, outside: Outside | None = None, **changes: Any
+) -> AsyncIterator[Gateway]:
+    """A gateway of one's own, in place of the shared one."""
+    await shared.stop()
+    async with _gateway(home, services, outside, **changes) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def _gateway(
+    home: Path, services: Services, outside: Outside | None = None, **changes: Any
+) -> AsyncIterator[Gateway]:
     """A gateway, wired as its composition root does it."""
-    settings = Settings(home=home, listen="127.0.0.1:0", **services.targets | changes)
-    store, blobs = Store.sqlite(home / "studio.db"), FolderStore(home / "blobs")
-    event.listen(store._engine.sync_engine, "connect", _hurry)
-    studio = Studio(settings, store, blobs, Stages(settings, store, blobs))
-    listener = Listener(settings.listen, ["lensora.studio.v1.StudioService"])
-    studio_pb2_grpc.add_StudioServiceServicer_to_server(StudioServicer(studio), listener.server)
+    free = {"listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0"}
+    settings = Settings(home=home, **free | services.targets | changes)
+    database = Database.of(settings)
+    if database.is_sqlite:
+        event.listen(database._engine.sync_engine, "connect", _hurry)
+    store, blobs = Store(database), open_store(settings.blobs_url, home / "blobs", settings.url_seconds)
+    studio = Studio(settings, store, blobs, Stages(settings, store, blobs), outside)
+    signer, now = signing.signer(settings), time.time()
+    signer._clock = lambda: now  # else two looks at one job could differ
+    listener = edge.listener(settings.listen, studio, signer)
+    health = Health(settings, database, blobs)
+    http = HttpServer(Edge(settings, studio, signer, health))
     await studio.start()
     await listener.server.start()
+    await http.start()
     try:
         async with grpc.aio.insecure_channel(listener.address) as channel:
             stub = studio_pb2_grpc.StudioServiceStub(channel)
-            yield Gateway(settings, services, store, blobs, studio, listener.address, stub)
+            where = f"http://{http.address}"
+            yield Gateway(settings, services, store, blobs, studio, listener.address, stub, where, signer, health)
     finally:
+        await http.stop()
         await listener.server.stop(0)
         await studio.stop()
 

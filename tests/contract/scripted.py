@@ -15,6 +15,8 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
 
 from lensora.background.v1 import background_pb2
 from lensora.core.blobs import BlobAccess
@@ -189,6 +191,7 @@ class Service(engine_pb2_grpc.EngineServiceServicer):
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(self._proto, handlers),))
         engine_pb2_grpc.add_EngineServiceServicer_to_server(self, server)
+        health_pb2_grpc.add_HealthServicer_to_server(health_aio.HealthServicer(), server)
         self.address = f"127.0.0.1:{server.add_insecure_port(self.address)}"
         self._server = server
         await server.start()

@@ -31,7 +31,7 @@ async def test_a_cancel_reaches_the_services(gateway: Gateway, services: Service
     ended = await gateway.finished(job.job_id)
     assert ended.status == CANCELLED
     assert {record.state for record in ended.steps} <= {studio_pb2.STEP_STATE_DONE, studio_pb2.STEP_STATE_CANCELLED}
-    assert gateway.staged() == []
+    await gateway.settled(gateway.staged)
 
 
 async def test_a_cancel_reaches_a_service_that_floods_with_progress(gateway: Gateway, services: Services) -> None:
@@ -125,4 +125,4 @@ async def test_a_cancel_at_any_moment_leaves_one_whole_story(gateway: Gateway, s
         assert answer.status in TERMINAL
         assert answer == await gateway.finished(job.job_id)
     await gateway.settled(gateway.staged)
-    assert not gateway.studio._tasks
+    await gateway.settled(lambda: gateway.studio._executor._running)

@@ -21,9 +21,9 @@ INT64 = 2**63 - 1
 CONTROL = ["\n", "\t", "\x00", "\x7f", "\x85", "\x1b[31m"]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def session_id(shared_gateway: Gateway) -> str:
-    return (await shared_gateway.upload()).session_id
+@pytest_asyncio.fixture(loop_scope="session")
+async def session_id(gateway: Gateway) -> str:
+    return (await gateway.upload()).session_id
 
 
 def prompt(text: str) -> dict[str, Any]:
@@ -90,23 +90,10 @@ async def test_an_empty_request_is_refused(gateway: Gateway) -> None:
     await refused(gateway.stub.CreateJob(studio_pb2.CreateJobRequest(), timeout=PATIENCE), INVALID)
 
 
-@pytest.mark.parametrize(
-    ("field", "changes"),
-    [
-        ("webhook_url", {"webhook_url": "https://example.com/hook"}),
-    ],
-)
-async def test_what_is_not_built_yet_is_not_ignored(
-    gateway: Gateway, session_id: str, field: str, changes: dict[str, Any]
-) -> None:
-    error = await refused(gateway.create(spec_of(session_id, **changes)), grpc.StatusCode.UNIMPLEMENTED)
-    assert error.message.startswith(field)
-
-
-async def test_an_idempotency_key_is_not_ignored(gateway: Gateway, session_id: str) -> None:
-    request = studio_pb2.CreateJobRequest(spec=spec_of(session_id), idempotency_key="once")
-    error = await refused(gateway.stub.CreateJob(request, timeout=PATIENCE), grpc.StatusCode.UNIMPLEMENTED)
-    assert error.message.startswith("idempotency_key")
+@pytest.mark.parametrize("url", ["http://example.com", "https://me:secret@example.com/", "https://0x7f.1/", "hook"])
+async def test_a_webhook_is_an_https_link(gateway: Gateway, session_id: str, url: str) -> None:
+    error = await refused(gateway.create(spec_of(session_id, webhook_url=url)), INVALID)
+    assert [violation.field for violation in error.violations] == ["webhook_url"]
 
 
 async def test_an_unknown_session_is_not_found(gateway: Gateway) -> None:
@@ -119,7 +106,7 @@ async def test_another_accounts_session_is_not_found(gateway: Gateway, session_i
     mine = await gateway.store.session("local", session_id)
     assert mine is not None
     theirs = replace(mine, session_id=str(uuid.uuid4()), account_id="somebody-else")
-    await gateway.store.add_session(theirs)
+    await gateway.add_session(theirs)
     await refused(gateway.create(spec_of(theirs.session_id)), grpc.StatusCode.NOT_FOUND, "SESSION_NOT_FOUND")
 
 
@@ -127,7 +114,7 @@ async def test_an_expired_session_is_told_apart(gateway: Gateway, session_id: st
     fresh = await gateway.store.session("local", session_id)
     assert fresh is not None
     old = replace(fresh, session_id=str(uuid.uuid4()), expires_at=datetime.now(UTC) - timedelta(seconds=1))
-    await gateway.store.add_session(old)
+    await gateway.add_session(old)
     error = await refused(
         gateway.create(spec_of(old.session_id)), grpc.StatusCode.FAILED_PRECONDITION, "SESSION_EXPIRED"
     )

@@ -71,6 +71,7 @@ async def test_a_download_comes_in_chunks_and_resumes_anywhere(gateway: Gateway,
     job = await gateway.make()
     head, *rest = await gateway.download(job.job_id, VIDEO)
     artifact = next(item for item in job.artifacts if item.kind == VIDEO)
+    artifact.url = ""  # only jobs tell it
     assert head == studio_pb2.DownloadArtifactResponse(artifact=artifact)
     assert [len(message.chunk) for message in rest] == [CHUNK, CHUNK, 600_000 - 2 * CHUNK]
     assert not any(message.HasField("artifact") for message in rest)
@@ -111,7 +112,7 @@ async def test_a_job_that_did_not_succeed_has_no_artifacts(gateway: Gateway, ser
 async def test_bytes_that_are_gone_are_told(gateway: Gateway) -> None:
     job = await gateway.make()
     sha256 = next(item.sha256 for item in job.artifacts if item.kind == VIDEO)
-    (gateway.blobs.root / "local" / sha256[:2] / sha256).unlink()
+    gateway.blobs.remove("local", [sha256])
     await refused(gateway.download(job.job_id, VIDEO), grpc.StatusCode.NOT_FOUND, "BLOB_GONE")
 
 

@@ -1,95 +1,186 @@
-"""A gateway that stops, or is killed, in the middle."""
+"""A gateway that stops, is killed, or loses its database's word in the middle: no job is lost, none is paid twice."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import uuid
-from dataclasses import replace
-from datetime import UTC, datetime
+import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from dbos import DBOS
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
-from gateway.model import Job, JobStatus, Step, StepState
-from gateway.progress import Hub, Journal
-from gateway.store import Store
+from gateway import ledger
+from gateway.store import Run
 from lensora.studio.v1 import studio_pb2
 from tests.contract.harness import Gateway, running_gateway, spec_of
-from tests.contract.scripted import Services
+from tests.contract.scripted import JOB_METHODS, Services
 
-FAILED = studio_pb2.JOB_STATUS_FAILED
+RELEASE_0_1 = Path(__file__).parents[1] / "unit/gateway/release_0_1.sql"
+SUCCEEDED = studio_pb2.JOB_STATUS_SUCCEEDED
 
 
-async def test_a_gateway_that_stops_ends_its_jobs(tmp_path: Path, services: Services) -> None:
+@pytest.fixture
+def either_database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways without a database of their own get this one."""
+    monkeypatch.setenv("GATEWAY_DATABASE_URL", database_url)
+
+
+on_both = pytest.mark.usefixtures("either_database")
+
+
+async def balance(gateway: Gateway) -> ledger.Balance:
+    async with gateway.store.database.reading() as connection:
+        return await ledger.balance(connection, "local")
+
+
+@on_both
+async def test_a_gateway_that_stops_goes_on_with_its_jobs_at_its_next_start(tmp_path: Path, services: Services) -> None:
     services["Reconstruct"].held()
     async with running_gateway(tmp_path, services, running_jobs=1) as gateway:
         session = await gateway.upload()
         running = await gateway.create(spec_of(session.session_id))
         queued = await gateway.create(spec_of(session.session_id, object_index=1))
         await services["Reconstruct"].begun()
+        await gateway.until(running.job_id, studio_pb2.STEP_COMPOSITING, studio_pb2.STEP_STATE_DONE)
+        assert (await balance(gateway)).held == 2 * ledger.JOB_PRICE
     assert (await services["Reconstruct"].calls[0].gone()).cancelled
-    services.reset()
+    before = services.counts()
+    services["Reconstruct"].hold = None
     async with running_gateway(tmp_path, services) as gateway:
-        for job, step in ((running, studio_pb2.STEP_GENERATING_3D), (queued, studio_pb2.STEP_CROPPING)):
-            ended = await gateway.finished(job.job_id)
-            assert (ended.status, ended.error.reason) == (FAILED, "GATEWAY_STOPPED")
-            assert ended.error.step <= step
-            assert "again" in ended.error.message
-        assert gateway.staged() == []
-        assert (await gateway.finished((await gateway.create(running.spec)).job_id)).status != FAILED
+        for job in (running, queued):
+            assert (await gateway.finished(job.job_id)).status == SUCCEEDED
+        after = services.counts()
+        assert {name: after[name] - before.get(name, 0) for name in JOB_METHODS} == {
+            "Segment": 1, "BuildScene": 0, "Compose": 1, "Reconstruct": 2, "Render": 2,
+        }, "what was done was not done again"  # fmt: skip
+        assert await balance(gateway) == _spent(jobs=2, uploads=1)
 
 
-async def unfinished(home: Path, job: studio_pb2.Job, *, begun: bool) -> tuple[str, int]:
-    """Store a job as a process that was killed leaves it; its id, and the number of its last event."""
-    store = Store.sqlite(home / "studio.db")
-    template = await store.job("local", job.job_id)
-    assert template is not None
-    left = Job(str(uuid.uuid4()), "local", template.options, created_at=datetime.now(UTC))
-    await store.add_job(left)
-    if begun:
-        journal = Journal(store, Hub(), left, 0)
-        await journal.begin()
-        await journal.running(Step.CROPPING)
-        await journal.done(Step.CROPPING, reused=False, fingerprint="")
-        await journal.running(Step.REMOVING_BG, 0.5)
-        await journal.running(Step.GENERATING_BG)
-    seq = await store.last_seq(left.job_id)
-    await store.close()
-    return left.job_id, seq
+@on_both
+async def test_a_job_whose_run_is_lost_gets_another(tmp_path: Path, services: Services) -> None:
+    async with running_gateway(tmp_path, services, sweep_seconds=0.05) as gateway:
+        hold = services["Render"].held()
+        job = await gateway.start()
+        await services["Render"].begun()
+        await DBOS.cancel_workflow_async(job.job_id)  # behind the gateway's back
+        assert (await services["Render"].calls[0].gone()).cancelled
+        hold.set()
+        assert (await gateway.finished(job.job_id)).status == SUCCEEDED
+        assert services.counts() == {"DetectObjects": 1, **dict.fromkeys(JOB_METHODS, 1), "Render": 2}
+        assert await balance(gateway) == _spent(jobs=1, uploads=1)
 
 
-@pytest.mark.parametrize("begun", [False, True])
-async def test_what_a_killed_gateway_left_is_failed_at_the_next_start(
-    tmp_path: Path, services: Services, *, begun: bool
+_UNNOTED = """
+CREATE TRIGGER unnoted BEFORE UPDATE ON workflow_status WHEN NEW.status = 'ERROR'
+BEGIN SELECT RAISE(ABORT, 'disk full'); END
+"""
+
+
+async def test_a_run_whose_end_cannot_be_noted_is_closed_and_its_job_gets_another(
+    tmp_path: Path, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> bool:
+        raise OperationalError("UPDATE jobs", {}, OSError("disk full"))
+
+    async with running_gateway(tmp_path, services, sweep_seconds=0.05, running_jobs=1) as gateway:
+        hold = services["Render"].held()
+        job = await gateway.start()
+        await services["Render"].begun()
+        async with gateway.store.database.writing() as connection:
+            await connection.execute(text(_UNNOTED))
+        with monkeypatch.context() as patch:
+            patch.setattr(gateway.store, "record", fails)
+            hold.set()
+            await gateway.settled(lambda: gateway.studio._executor._running)
+        assert (await gateway.finished(job.job_id)).status == SUCCEEDED
+        await gateway.make(seed=1)  # the one place in the queue is free again
+        assert services.counts()["Render"] == 2
+        assert await balance(gateway) == _spent(jobs=2, uploads=2)
+
+
+@on_both
+async def test_a_job_that_is_lost_again_and_again_is_given_up(tmp_path: Path, services: Services) -> None:
+    async with running_gateway(tmp_path, services, sweep_seconds=0.05, max_runs=2) as gateway:
+        services["Render"].held()
+        job = await gateway.start()
+        for number in (1, 2):
+            await services["Render"].begun(number)
+            await DBOS.cancel_workflow_async(await gateway.store.workflow(job.job_id))
+        ended = await gateway.finished(job.job_id)
+        assert (ended.status, ended.error.reason) == (studio_pb2.JOB_STATUS_FAILED, "JOB_LOST")
+        assert (ended.credits_used, ended.credits_refunded) == (75, 75)
+        assert await balance(gateway) == _spent(jobs=0, uploads=1)
+
+
+@on_both
+async def test_a_dead_replicas_job_is_taken_over_and_its_late_word_is_not_heard(
+    tmp_path: Path, services: Services
 ) -> None:
     async with running_gateway(tmp_path, services) as gateway:
-        job = await gateway.make()
-        job_id, seq = await unfinished(tmp_path, job, begun=begun)
-        gateway.blobs.stage(gateway.blobs.new_target(), b"half an upload of a stranger")
-    async with running_gateway(tmp_path, services) as gateway:
-        story = await gateway.story(job_id)
-        assert story[-1].event.seq == seq + 1
-        ended = story[-1].job
-        assert (ended.status, ended.error.reason) == (FAILED, "GATEWAY_STOPPED")
-        assert ended.error.step == (studio_pb2.STEP_REMOVING_BG if begun else studio_pb2.STEP_CROPPING)
-        assert gateway.staged() == []
-        assert (await gateway.get(job.job_id)) == job, "a job that had ended is left alone"
-    async with running_gateway(tmp_path, services) as gateway:
-        assert await gateway.story(job_id) == story, "once"
+        services["Render"].phases = ()
+        first = services["Render"].held()
+        job = await gateway.start()
+        await services["Render"].begun()
+        # all else is told: a first run that hears of its successor throws away what it is at
+        await gateway.until(job.job_id, studio_pb2.STEP_COMPOSITING, studio_pb2.STEP_STATE_DONE)
+        (run,) = await gateway.store.open_runs()
+        await gateway.studio._executor._replace(run)  # as another replica does when our lease has run out
+        first.set()
+        assert (await gateway.finished(job.job_id)).status == SUCCEEDED
+        assert services.counts()["Render"] == 1, "what the first run made, the second found"
+        await gateway.settled(lambda: gateway.studio._executor._running)
+        assert await balance(gateway) == _spent(jobs=1, uploads=1)
+        assert not await _replaced(gateway, run), "nobody takes over what has ended"
 
 
-async def test_a_late_writer_cannot_change_a_job_that_has_ended(gateway: Gateway) -> None:
-    done = await gateway.store.job("local", (await gateway.make()).job_id)
-    assert done is not None
-    seq = await gateway.store.last_seq(done.job_id)
-    running = replace(done, status=JobStatus.RUNNING, steps=Job("", "", done.options, done.created_at).steps)
-    journal = Journal(gateway.store, Hub(), running, seq)
-    await journal.running(Step.CROPPING)
-    await journal.end(JobStatus.CANCELLED)
-    assert await gateway.store.job("local", done.job_id) == done
-    assert await gateway.store.last_seq(done.job_id) == seq
-    assert done.record(Step.CROPPING).state is StepState.DONE
+@on_both
+async def test_runs_that_ended_a_while_ago_are_forgotten_and_open_ones_are_not(
+    tmp_path: Path, services: Services
+) -> None:
+    async with running_gateway(tmp_path, services) as gateway:
+        done = await gateway.make()
+        render = services["Render"].held()
+        for number in (2, 3):
+            job = await gateway.start(seed=number)
+            await services["Render"].begun(number)
+            if number == 2:
+                await gateway.cancel(job.job_id)
+        await gateway.settled(lambda: len(gateway.studio._executor._running) > 1)
+        await gateway.studio._executor.prune()
+        assert len(await DBOS.list_workflows_async()) == 3, "nothing goes before its time"
+        await gateway.studio._executor.prune(timedelta(seconds=-1))
+        (left,) = await DBOS.list_workflows_async()
+        assert left.workflow_id == await gateway.store.workflow(job.job_id)
+        render.set()
+        assert (await gateway.finished(job.job_id)).status == SUCCEEDED
+        assert (await gateway.get(done.job_id)).status == SUCCEEDED
+
+
+async def _replaced(gateway: Gateway, run: Run) -> bool:
+    async with gateway.store.database.writing() as connection:
+        return await gateway.store.replace_run(connection, run, "late")
+
+
+def _spent(*, jobs: int, uploads: int) -> ledger.Balance:
+    """What a new local account has after so many good jobs and uploads."""
+    earned = jobs * ledger.JOB_PRICE + uploads * ledger.INIT_PRICE
+    return ledger.Balance(10**12 - earned, 0, earned, -(10**12))
+
+
+async def test_a_job_that_release_0_1_left_open_goes_on_and_costs_nothing(tmp_path: Path, services: Services) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "studio.db")) as connection:
+        connection.executescript(await asyncio.to_thread(RELEASE_0_1.read_text))
+    async with running_gateway(tmp_path, services, sweep_seconds=0.05) as gateway:
+        ended = await gateway.finished("0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c22")
+        assert (ended.status, ended.error.reason) == (studio_pb2.JOB_STATUS_FAILED, "SESSION_NOT_FOUND")
+        assert (ended.credits_used, ended.credits_refunded) == (0, 0)
+        assert await balance(gateway) == ledger.Balance(ledger.MAX_GRANT, 0, 0, -ledger.MAX_GRANT)
+        assert len((await gateway.get("0b3f0d6e-6f0e-4f0c-9d0e-3a1f1f6a7c21")).artifacts) == 5
 
 
 async def test_a_home_may_have_any_name(tmp_path: Path, services: Services) -> None:

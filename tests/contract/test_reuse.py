@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from gateway import ledger
 from gateway.model import Session
 from gateway.options import JobOptions, PromptBackground
 from lensora.studio.v1 import studio_pb2
@@ -130,7 +131,9 @@ async def test_another_account_never_hits(gateway: Gateway, services: Services) 
     with photo:
         gateway.blobs.put("them", photo.read())
     theirs: Session = replace(mine, account_id="them", session_id="2a91884c-1bb5-44e3-a6e0-7db0a5a56668")
-    await gateway.store.add_session(theirs)
+    await gateway.add_session(theirs)
+    async with gateway.store.database.writing() as connection:
+        await ledger.grant(connection, "them", "some", 1000)
     forget(services)
     options = JobOptions(
         session_id=UUID(theirs.session_id),
@@ -160,7 +163,7 @@ async def test_a_kept_result_whose_bytes_are_gone_is_made_again(
 ) -> None:
     first = await gateway.make()
     sha256 = next(artifact.sha256 for artifact in first.artifacts if artifact.kind == kind)
-    (gateway.blobs.root / "local" / sha256[:2] / sha256).unlink()
+    gateway.blobs.remove("local", [sha256])
     forget(services)
     again = await gateway.make()
     assert set(services.counts()) == ran

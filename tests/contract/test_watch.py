@@ -73,7 +73,7 @@ async def test_another_accounts_job_is_not_found(gateway: Gateway) -> None:
     mine = await gateway.store.job("local", (await gateway.make()).job_id)
     assert mine is not None
     theirs = replace(mine, job_id=str(uuid.uuid4()), account_id="somebody-else")
-    await gateway.store.add_job(theirs)
+    await gateway.add_job(theirs)
     job_id = theirs.job_id
     for call in (
         collect(gateway.watch(job_id)),
@@ -113,4 +113,4 @@ async def test_a_watcher_that_leaves_disturbs_nobody(gateway: Gateway, services:
     story = await staying
     check_story(story)
     assert story[-1].job.status == studio_pb2.JOB_STATUS_SUCCEEDED
-    await gateway.settled(lambda: gateway.studio._hub._watchers)
+    await gateway.settled(lambda: gateway.studio._hub._tails)

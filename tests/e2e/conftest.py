@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,10 +36,16 @@ class System:
         raise LookupError(name)
 
 
-def start(home: Path) -> System:
-    """Run `lensora up` on a free port, and wait until all six serve."""
+def start(home: Path, within: Sequence[str] = (), http: str = "") -> System:
+    """Run `lensora up` on a free port, and wait until all six serve.
+
+    Args:
+        home: folder of its data.
+        within: a command that runs the command given to it in its own place.
+        http: ``host:port`` of its HTTP edge; anywhere or nowhere if empty.
+    """
     process = subprocess.Popen(
-        [str(LENSORA), "up", "--listen", "127.0.0.1:0", "--home", str(home)],
+        [*within, str(LENSORA), "up", "--listen", "127.0.0.1:0", "--home", str(home), "--http", http],
         stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     assert process.stdout is not None

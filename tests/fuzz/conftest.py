@@ -19,7 +19,7 @@ def runner() -> Iterator[asyncio.Runner]:
     """The event loop of servers and caller."""
     with asyncio.Runner() as runner:
         yield runner
-    shutil.rmtree(STORE.root)
+    shutil.rmtree(str(STORE.folder))
 
 
 @pytest.fixture(scope="module")

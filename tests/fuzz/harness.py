@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import importlib
 import os
-import resource
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
+from gateway.blobs import open_store
 from lensora.background.v1 import background_pb2_grpc
-from lensora.core.blobs import BlobAccess, FolderStore
+from lensora.core.blobs import BlobAccess
 from lensora.core.errors import InvalidArgument, LensoraError
 from lensora.core.scene import Scene
 from lensora.detect.v1 import detect_pb2_grpc
@@ -37,6 +37,7 @@ from lensora.runtime.stage import Stage
 from lensora.segment.v1 import segment_pb2_grpc
 from services.background.core.build import build_scene
 from services.background.core.fetch import Fetcher
+from services.background.core.sentences import MiniLm
 from services.background.engines import embedded as background_engine
 from services.background.servicer import BackgroundServicer
 from services.detect.servicer import DetectServicer
@@ -47,20 +48,25 @@ from services.render.core.stage import Stage as Drawing
 from services.render.engines import embedded as render_engine
 from services.render.servicer import RenderServicer
 from services.segment.servicer import SegmentServicer
+from tests.weight import weighing
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 """Cases a test; 0 for the few, always the same, of an ordinary test run."""
 
-STORE = FolderStore(Path(tempfile.mkdtemp(prefix="lensora-fuzz-")))
+STORE = open_store("", Path(tempfile.mkdtemp(prefix="lensora-fuzz-")), 60.0)
 """What the services read from and write to."""
 
 PATIENCE = 300.0
 """No answer takes longer, seconds."""
 
+MOST_MEMORY = 1000.0
+"""No one case takes more on top of what the process holds, megabytes: its workers have but two gigabytes."""
+
 REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.UNIMPLEMENTED,
 }
@@ -83,20 +89,19 @@ class Tally:
 
     seconds: float = 0.0
     grown: float = 0.0
-    """The most that one case added to the peak of memory, megabytes."""
+    """The most memory that one case took on top of what the process held, megabytes."""
+    peak: float = 0.0
+    """The most memory that the process held, megabytes."""
     answers: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{reason} {count}" for reason, count in self.answers.most_common())
-        return f"{self.answers.total():,} cases in {self.seconds:.0f} s, +{self.grown:.0f} MB: {reasons}"
+        return (
+            f"{self.answers.total():,} cases in {self.seconds:.0f} s, {self.peak:.0f} MB (+{self.grown:.0f}): {reasons}"
+        )
 
 
 TALLIES: defaultdict[str, Tally] = defaultdict(Tally)
-
-
-def _peak() -> float:
-    """The most memory that this process ever held, megabytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 @dataclass(slots=True)
@@ -116,12 +121,14 @@ class Caller:
         Returns:
             The refusal's reason, or ``OK``.
         """
-        began, before = time.monotonic(), _peak()
-        answer = self.runner.run(self._answer(call))
+        began = time.monotonic()
+        with weighing() as weight:
+            answer = self.runner.run(self._answer(call))
         tally = TALLIES[name]
         tally.answers[answer] += 1
         tally.seconds += time.monotonic() - began
-        tally.grown = max(tally.grown, _peak() - before)
+        tally.grown, tally.peak = max(tally.grown, weight.grown), max(tally.peak, weight.peak)
+        assert weight.grown < MOST_MEMORY, f"one case took {weight.grown:.0f} MB"
         return answer
 
     async def _answer(self, call: Callable[[], Any]) -> str:
@@ -155,17 +162,17 @@ class Looks:
     def __init__(self, *_: object) -> None:
         """Made like any of them."""
 
-    def map(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def map(self, photo: NDArray[np.uint8], _: object) -> NDArray[np.float32]:
         """As ``Saliency``: bright is subject."""
         return np.asarray(cv2.resize(photo, (64, 64)).mean(axis=2) / 255, np.float32)
 
-    def find(self, _: object) -> tuple[()]:
+    def find(self, *_: object) -> tuple[()]:
         """As ``Detector``: nothing known."""
         return ()
 
-    def probabilities(self, *_: object) -> NDArray[np.float32]:
+    def probabilities(self, _: object, boxes: Sequence[object], __: object) -> NDArray[np.float32]:
         """As ``Classifier``: no idea."""
-        return np.full(1000, 0.001, np.float32)
+        return np.full((len(boxes), 1000), 0.001, np.float32)
 
 
 class Sparing:
@@ -212,8 +219,8 @@ async def all_stages(scene: Scene) -> AsyncIterator[grpc.aio.Channel]:
     """The five servicers on one server, behind the real border.
 
     Their engines are the real ones, but for the networks of detect and segment, and for what is costly and tells a
-    stranger nothing: most scenes are ``scene``, most solids are the last that was made, most films are grey, and films
-    have two frames a second.
+    stranger nothing: most scenes are ``scene``, most prompts are read but not thought about, most solids are the last
+    that was made, most films are grey, and films have two frames a second.
     """
     with pytest.MonkeyPatch.context() as patch:
         for network in ("detect.engines.embedded.Saliency", "segment.engines.embedded.Saliency",
@@ -232,6 +239,8 @@ async def all_stages(scene: Scene) -> AsyncIterator[grpc.aio.Channel]:
             await runner.start()
             add(servicer(Stage(runner, BlobAccess(STORE.prefix))), listener.server)
             runners.append(runner)
+        layer = Sparing(MiniLm._layer, 6 * max(20, EXAMPLES // 50), lambda _, states, __: states)
+        patch.setattr(MiniLm, "_layer", lambda *given: layer(*given))  # only now: the scenes' own phrases are at home
         await listener.server.start()
         async with open_channel(listener.address) as channel:
             yield channel

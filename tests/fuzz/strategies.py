@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import struct
 import zlib
@@ -33,6 +34,11 @@ class _Quiet(Generic[T]):
 def text(longest: int) -> st.SearchStrategy[str]:
     """Any text that a message can hold, of at most so many characters."""
     return st.text(st.characters(exclude_categories=["Cs"]), max_size=longest)
+
+
+def prose(longest: int) -> st.SearchStrategy[str]:
+    """Any text of letters, marks, digits, signs and spaces: what passes for words, in whatever script."""
+    return st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"]), max_size=longest)
 
 
 _TEXTS = st.sampled_from(
@@ -215,7 +221,7 @@ _JSON: st.SearchStrategy[Any] = (
     )
     | st.integers(-3, 10**6)
     | st.floats()
-)
+).map(copy.deepcopy)  # what is put into a document may be spoilt in turn
 
 
 def spoilt_glb(seeds: list[tuple[dict[str, Any], bytes]], pack: Pack) -> st.SearchStrategy[bytes]:

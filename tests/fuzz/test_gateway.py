@@ -114,6 +114,7 @@ READS = st.one_of(
             ("GetJob", studio_pb2.GetJobRequest(job_id=NOWHERE)),
             ("WatchJob", studio_pb2.WatchJobRequest(job_id=NOWHERE, after_seq=1)),
             ("CancelJob", studio_pb2.CancelJobRequest(job_id=NOWHERE)),
+            ("DeleteSession", studio_pb2.DeleteSessionRequest(session_id=NOWHERE)),
             ("ListJobs", studio_pb2.ListJobsRequest(page_size=1, page_token="1")),  # noqa: S106
             (
                 "DownloadArtifact",

@@ -16,7 +16,7 @@ from lensora.segment.v1 import segment_pb2, segment_pb2_grpc
 from lensora.type.v1 import blob_pb2, geometry_pb2, scene_pb2
 from tests.fuzz import files
 from tests.fuzz.harness import PATIENCE, STORE, Caller, fuzz
-from tests.fuzz.strategies import mangled, requests, spoilt_glb, text
+from tests.fuzz.strategies import mangled, prose, requests, spoilt_glb, text
 
 pytestmark = pytest.mark.filterwarnings("default")  # as in production, where a warning is no error
 
@@ -116,7 +116,7 @@ def test_background_scenes(stages: Caller, request: background_pb2.BuildSceneReq
 
 
 @fuzz(25)
-@given(text(1200))
+@given(text(1200) | prose(1000))
 def test_background_prompts(stages: Caller, prompt: str) -> None:
     request = background_pb2.BuildSceneRequest(backdrop=background_pb2.Backdrop(prompt=prompt), size=SMALLEST)
     ask(stages, request, "background prompts")

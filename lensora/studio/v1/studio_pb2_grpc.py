@@ -43,6 +43,11 @@ class StudioServiceStub:
                 request_serializer=lensora_dot_studio_dot_v1_dot_studio__pb2.CreateSessionRequest.SerializeToString,
                 response_deserializer=lensora_dot_studio_dot_v1_dot_studio__pb2.CreateSessionResponse.FromString,
                 _registered_method=True)
+        self.DeleteSession = channel.unary_unary(
+                '/lensora.studio.v1.StudioService/DeleteSession',
+                request_serializer=lensora_dot_studio_dot_v1_dot_studio__pb2.DeleteSessionRequest.SerializeToString,
+                response_deserializer=lensora_dot_studio_dot_v1_dot_studio__pb2.DeleteSessionResponse.FromString,
+                _registered_method=True)
         self.CreateJob = channel.unary_unary(
                 '/lensora.studio.v1.StudioService/CreateJob',
                 request_serializer=lensora_dot_studio_dot_v1_dot_studio__pb2.CreateJobRequest.SerializeToString,
@@ -84,6 +89,13 @@ class StudioServiceServicer:
 
     def CreateSession(self, request_iterator, context):
         """Uploads a photo and returns what is in it. The first message holds the options, all others chunks of the file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSession(self, request, context):
+        """Forgets a session: cancels its open jobs, and removes its photo and all that was made of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,6 +150,11 @@ def add_StudioServiceServicer_to_server(servicer, server):
                     servicer.CreateSession,
                     request_deserializer=lensora_dot_studio_dot_v1_dot_studio__pb2.CreateSessionRequest.FromString,
                     response_serializer=lensora_dot_studio_dot_v1_dot_studio__pb2.CreateSessionResponse.SerializeToString,
+            ),
+            'DeleteSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSession,
+                    request_deserializer=lensora_dot_studio_dot_v1_dot_studio__pb2.DeleteSessionRequest.FromString,
+                    response_serializer=lensora_dot_studio_dot_v1_dot_studio__pb2.DeleteSessionResponse.SerializeToString,
             ),
             'CreateJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateJob,
@@ -201,6 +218,33 @@ class StudioService:
             '/lensora.studio.v1.StudioService/CreateSession',
             lensora_dot_studio_dot_v1_dot_studio__pb2.CreateSessionRequest.SerializeToString,
             lensora_dot_studio_dot_v1_dot_studio__pb2.CreateSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lensora.studio.v1.StudioService/DeleteSession',
+            lensora_dot_studio_dot_v1_dot_studio__pb2.DeleteSessionRequest.SerializeToString,
+            lensora_dot_studio_dot_v1_dot_studio__pb2.DeleteSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

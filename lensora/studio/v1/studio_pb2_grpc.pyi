@@ -39,6 +39,8 @@ class StudioServiceStub:
     def __new__(cls, channel: _aio.Channel) -> StudioServiceAsyncStub: ...
     CreateSession: _grpc.StreamUnaryMultiCallable[_studio_pb2.CreateSessionRequest, _studio_pb2.CreateSessionResponse]
     """Uploads a photo and returns what is in it. The first message holds the options, all others chunks of the file."""
+    DeleteSession: _grpc.UnaryUnaryMultiCallable[_studio_pb2.DeleteSessionRequest, _studio_pb2.DeleteSessionResponse]
+    """Forgets a session: cancels its open jobs, and removes its photo and all that was made of it."""
     CreateJob: _grpc.UnaryUnaryMultiCallable[_studio_pb2.CreateJobRequest, _studio_pb2.CreateJobResponse]
     """Starts a job on one object of a session and answers at once."""
     GetJob: _grpc.UnaryUnaryMultiCallable[_studio_pb2.GetJobRequest, _studio_pb2.GetJobResponse]
@@ -63,6 +65,8 @@ class StudioServiceAsyncStub(StudioServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.StreamUnaryMultiCallable[_studio_pb2.CreateSessionRequest, _studio_pb2.CreateSessionResponse]  # type: ignore[assignment]
     """Uploads a photo and returns what is in it. The first message holds the options, all others chunks of the file."""
+    DeleteSession: _aio.UnaryUnaryMultiCallable[_studio_pb2.DeleteSessionRequest, _studio_pb2.DeleteSessionResponse]  # type: ignore[assignment]
+    """Forgets a session: cancels its open jobs, and removes its photo and all that was made of it."""
     CreateJob: _aio.UnaryUnaryMultiCallable[_studio_pb2.CreateJobRequest, _studio_pb2.CreateJobResponse]  # type: ignore[assignment]
     """Starts a job on one object of a session and answers at once."""
     GetJob: _aio.UnaryUnaryMultiCallable[_studio_pb2.GetJobRequest, _studio_pb2.GetJobResponse]  # type: ignore[assignment]
@@ -90,6 +94,14 @@ class StudioServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_studio_pb2.CreateSessionResponse, _abc.Awaitable[_studio_pb2.CreateSessionResponse]]:
         """Uploads a photo and returns what is in it. The first message holds the options, all others chunks of the file."""
+
+    @_abc_1.abstractmethod
+    def DeleteSession(
+        self,
+        request: _studio_pb2.DeleteSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_studio_pb2.DeleteSessionResponse, _abc.Awaitable[_studio_pb2.DeleteSessionResponse]]:
+        """Forgets a session: cancels its open jobs, and removes its photo and all that was made of it."""
 
     @_abc_1.abstractmethod
     def CreateJob(

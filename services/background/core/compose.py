@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lensora.core.errors import FailedPrecondition
+from lensora.core.errors import FailedPrecondition, InvalidArgument
 from lensora.core.imaging import linear_to_srgb, srgb_to_linear
 from lensora.core.scene import Scene
 from services.background.core.framing import RayGrid
@@ -18,6 +18,9 @@ from services.background.core.noise import Check, FloatArray
 from services.background.core.shadow import Silhouette, shadow_transmission
 
 _STRIP_ROWS = 256
+
+_LARGEST = 2.0
+"""Widths or heights of the plate that a subject may fill: what lies outside costs as much as what is seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ def compose(cutout: NDArray[np.uint8], scene: Scene, tick: Callable[[float], Non
 
     Raises:
         FailedPrecondition: reason ``NO_SUBJECT``; no pixel is at least half opaque.
+        InvalidArgument: see ``place``.
     """
     left, top, right, bottom = subject_bounds(cutout[..., 3])
     placed = place(right - left, bottom - top, scene)
@@ -74,12 +78,22 @@ def subject_bounds(alpha: NDArray[np.uint8]) -> tuple[int, int, int, int]:
 
 
 def place(width: int, height: int, scene: Scene) -> Placement:
-    """Stand a subject of ``width`` × ``height`` cut-out pixels at the origin, on a card that faces the camera."""
+    """Stand a subject of ``width`` × ``height`` cut-out pixels at the origin, on a card that faces the camera.
+
+    Raises:
+        InvalidArgument: field ``scene.camera``; it does not see the origin, or is far too close to it.
+    """
     rays = RayGrid(scene.camera, scene.plate.shape[1], scene.plate.shape[0])
     depth = -float(scene.camera.view_matrix()[2, 3])
+    if depth <= 0:
+        raise InvalidArgument.of("scene.camera", "must look towards the subject's place, the origin")
     pixels_per_metre = rays.focal / depth
+    scale = scene.subject_scale(width, height) * pixels_per_metre
+    if max(width * scale / rays.width, height * scale / rays.height) > _LARGEST:
+        message = f"too close: the subject would be over {_LARGEST:g} times as large as the plate"
+        raise InvalidArgument.of("scene.camera", message)
     x, y = scene.camera.project(np.zeros((1, 3)), rays.width, rays.height)[0]
-    return Placement(scene.subject_scale(width, height) * pixels_per_metre, (float(x), float(y)), 1 / pixels_per_metre)
+    return Placement(scale, (float(x), float(y)), 1 / pixels_per_metre)
 
 
 def _layer(

@@ -51,7 +51,7 @@ class EmbeddedEngine:
         return _still(request, context)
 
     def _scene(self, request: SceneRequest, context: Context) -> SceneResult:
-        _check_size(request.width, request.height)
+        check_size(request.width, request.height)
         context.progress(0.0, "generating-bg")
         if isinstance(request.backdrop, PictureBackdrop):
             return _around(request.backdrop, request, context)
@@ -91,7 +91,8 @@ def _still(request: ComposeRequest, context: Context) -> ComposeResult:
     return ComposeResult(still)
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Raise ``InvalidArgument`` unless both are even and within ``MIN_SIDE`` to ``MAX_SIDE``."""
     for field, side in (("output.width", width), ("output.height", height)):
         if side % 2 or not MIN_SIDE <= side <= MAX_SIDE:
             raise InvalidArgument.of(field, f"an even number from {MIN_SIDE} to {MAX_SIDE}, not {side}")

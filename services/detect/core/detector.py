@@ -1,19 +1,19 @@
-"""Boxes of everyday things: SSD with MobileNetV2, trained on COCO, in OpenCV.
+"""Boxes of everyday things: SSD with MobileNetV2, trained on COCO.
 
 Liu et al.: "SSD: Single Shot MultiBox Detector", ECCV 2016; Sandler et al.: "MobileNetV2", CVPR 2018.
 """
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lensora.core.engines import Context
 from lensora.core.geometry import Box
+from lensora.core.networks import Network
 from services.detect.core.labels import COCO, COCO_CATEGORIES
 
 SIZE = 300
@@ -37,25 +37,21 @@ class Detection:
 
 
 class Detector:
-    """The network, loaded once; ``find`` may be called from several threads, which take turns."""
+    """What comes before and after the network."""
 
-    def __init__(self, graph: Path, text: Path) -> None:
-        """Load the frozen graph and the text that tells OpenCV how to read it."""
-        # as fast as OpenCV 5's new engine here, and 37 MB less
-        self._net = cv2.dnn.readNetFromTensorflow(str(graph), str(text), cv2.dnn.ENGINE_CLASSIC)
-        self._net.enableWinograd(False)  # its copies of the kernels cost more memory than they save time
-        self._turn = threading.Lock()
+    def __init__(self, network: Network) -> None:
+        """``network`` is the SSD, (n, SIZE, SIZE, 3) uint8 to (n, rows, 7) float32."""
+        self._network = network
 
-    def find(self, photo: NDArray[np.uint8]) -> tuple[Detection, ...]:
+    def find(self, photo: NDArray[np.uint8], context: Context) -> tuple[Detection, ...]:
         """Everything the network knows with at least ``MIN_SCORE``, surest first.
 
         Args:
             photo: (h, w, 3) uint8, 8-bit sRGB, any size; squeezed to a square, as the network was trained.
+            context: asked while the network is at work.
         """
         square = cv2.resize(photo, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-        with self._turn:  # a cv2.dnn.Net keeps its input and output between the calls
-            self._net.setInput(cv2.dnn.blobFromImage(square))
-            rows = np.asarray(self._net.forward(), dtype=np.float64).reshape(-1, 7)
+        rows = np.asarray(self._network(np.asarray(square)[None], context)[0], dtype=np.float64)
         return tuple(filter(None, map(_detection, rows[np.argsort(-rows[:, 2], kind="stable")])))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import cv2
-import numpy as np
 
 from lensora.core import models
 from lensora.core.engines import Context
 from lensora.core.errors import InvalidArgument
 from lensora.core.geometry import CROP_MARGIN
+from lensora.core.networks import LiteRt, Onnx, Ssd
 from lensora.core.photo import decode
 from lensora.core.saliency import Saliency
 from services.detect.core import naming
@@ -41,15 +41,16 @@ class Embedded:
         context.progress(0.0, "decoding")
         photo = decode(request.image, context)
         context.progress(0.4, "looking")
-        saliency = self._saliency.map(photo)
+        saliency = self._saliency.map(photo, context)
         context.progress(0.7, "detecting")
-        subjects = propose(saliency, self._detector.find(photo), request.max_objects)
+        subjects = propose(saliency, self._detector.find(photo, context), request.max_objects)
         context.progress(0.8, "naming")
         named = []
         for subject in subjects:
             # two views, tight and as the later stages crop it: their mean is less often wrong than the crop alone
-            views = [self._classifier.probabilities(photo, subject.box.grown(margin)) for margin in (0.0, CROP_MARGIN)]
-            label, category = naming.name(subject.detection, np.mean(views, axis=0))
+            views = [subject.box.grown(margin) for margin in (0.0, CROP_MARGIN)]
+            probabilities = self._classifier.probabilities(photo, views, context).mean(axis=0)
+            label, category = naming.name(subject.detection, probabilities)
             named.append(Proposal(label, category, subject.box, subject.score))
             context.check()
         return DetectResult(photo, (*named, WHOLE))
@@ -63,7 +64,7 @@ def create(settings: Settings) -> Embedded:
     """
     cv2.setNumThreads(settings.engine_threads)
     return Embedded(
-        Saliency(models.path("u2netp"), settings.engine_threads),
-        Detector(models.path("ssd-mobilenet-v2"), models.path("ssd-mobilenet-v2-text")),
-        Classifier(models.path("efficientnet-lite3"), settings.engine_threads),
+        Saliency(Onnx(models.path("u2netp"), settings.engine_threads)),
+        Detector(Ssd(models.path("ssd-mobilenet-v2"), models.path("ssd-mobilenet-v2-text"))),
+        Classifier(LiteRt(models.path("efficientnet-lite3"), settings.engine_threads)),
     )

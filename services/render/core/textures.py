@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensora.core.errors import InvalidArgument
+from lensora.core.imaging import png_chunks_fit
 
 MAX_SIDE = 4096
 """Pixels along either side of a texture, as stored."""
@@ -54,7 +55,9 @@ def decode_texture(data: bytes) -> NDArray[np.uint8]:
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         message = f"a texture of {width} x {height} pixels; at most {MAX_SIDE} a side"
         raise InvalidArgument.of("glb", message, reason="IMAGE_TOO_LARGE")
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    sound = not data.startswith(_PNG_SIGNATURE) or png_chunks_fit(data)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if sound else None
     if picture is None:
         raise InvalidArgument.of("glb", "one of its textures is damaged", reason="IMAGE_UNDECODABLE")
     if max(picture.shape[:2]) > KEPT_SIDE:

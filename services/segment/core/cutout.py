@@ -51,7 +51,31 @@ def cut(crop: NDArray[np.uint8], saliency: NDArray[np.float32], context: Context
         context.check()
     context.progress(0.5, "removing-bg")
     alpha = _firm(matting.closed_form(work.small, work.prior, work.known, context), work.cell)
-    alpha = _tidy(alpha, work.prior > 0.5)
+    return _finish(work, _tidy(alpha, work.prior > 0.5), context, (height, width))
+
+
+def cut_along(crop: NDArray[np.uint8], alpha: NDArray[np.float32], context: Context) -> NDArray[np.uint8]:
+    """Cut the subject out by an alpha that is already fine: nothing is solved, only brought to full size.
+
+    Args:
+        crop: (h, w, 3) uint8, 8-bit sRGB.
+        alpha: (n, m) float32 in [0, 1], covering the crop, with nothing but the subject in it.
+        context: told ``removing-bg``.
+
+    Returns:
+        As ``cut``.
+
+    Raises:
+        FailedPrecondition: as ``cut`` does.
+    """
+    height, width = crop.shape[:2]
+    work = _working(crop, alpha, -(-max(height, width) // WORKING_SIDE))
+    context.progress(0.5, "removing-bg")
+    return _finish(work, _tidy(work.prior.copy(), work.prior > 0.5), context, (height, width))
+
+
+def _finish(work: _Working, alpha: NDArray[np.float32], context: Context, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Alpha and the subject's own colours, from working size to the crop's (height, width)."""
     context.progress(0.75, "removing-bg")
     layers = _layers(work.small, alpha)
     rows, columns = alpha.shape
@@ -61,7 +85,7 @@ def cut(crop: NDArray[np.uint8], saliency: NDArray[np.float32], context: Context
             tile = _Tile(work.factor, (top, min(rows, top + TILE)), (left, min(columns, left + TILE)))
             _fill(work.padded[tile.large], layers, tile, cutout[tile.large])
         context.progress(0.75 + 0.25 * min(rows, top + TILE) / rows, "removing-bg")
-    return np.ascontiguousarray(cutout[:height, :width])
+    return np.ascontiguousarray(cutout[: size[0], : size[1]])
 
 
 @dataclass(frozen=True, slots=True)

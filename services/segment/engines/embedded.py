@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +12,7 @@ from lensora.core import models
 from lensora.core.engines import Context
 from lensora.core.errors import FailedPrecondition
 from lensora.core.geometry import CROP_MARGIN, Box
+from lensora.core.networks import Onnx
 from lensora.core.saliency import Saliency
 from services.segment.core.cutout import cut
 from services.segment.core.isnet import IsNet
@@ -25,14 +29,24 @@ WIDER_MARGINS = (0.5, 2.0)
 
 _VERSION = "2"
 
+Cut = Callable[[NDArray[np.uint8], NDArray[np.float32], Context], NDArray[np.uint8]]
+"""From a crop and a map of the subject in it to the cut-out."""
+
+
+class Map(Protocol):
+    """A network that says what stands out: ``Saliency``, ``IsNet`` or another's."""
+
+    def map(self, photo: NDArray[np.uint8], context: Context) -> NDArray[np.float32]:
+        """See ``Saliency.map``; any resolution."""
+
 
 class Embedded:
     """Crop, look, choose, cut."""
 
     name = "embedded"
 
-    def __init__(self, saliency: Saliency | IsNet, matte: str) -> None:
-        self._saliency = saliency
+    def __init__(self, saliency: Map, matte: str, cut: Cut = cut) -> None:
+        self._saliency, self._cut = saliency, cut
         self.version = _VERSION if matte == "u2netp" else f"{_VERSION}-{matte}"
 
     def run(self, request: SegmentRequest, context: Context) -> SegmentResult:
@@ -46,7 +60,7 @@ class Embedded:
         left, top, right, bottom = request.box.grown(CROP_MARGIN).pixels(width, height)
         context.progress(0.1, "removing-bg")
         subject = self.find(request, context)
-        cutout = cut(request.photo[top:bottom, left:right], subject.saliency, context)
+        cutout = self._cut(request.photo[top:bottom, left:right], subject.saliency, context)
         return SegmentResult(cutout, Box(left / width, top / height, right / width, bottom / height))
 
     def find(self, request: SegmentRequest, context: Context) -> Subject:
@@ -64,7 +78,7 @@ class Embedded:
             if window in seen:
                 break
             seen.add(window)
-            saliency = within(self._look(request.photo, window), inside(crop, window))
+            saliency = within(self._look(request.photo, window, context), inside(crop, window))
             found = isolate(saliency, inside(request.box, crop), keep_all_parts=request.keep_all_parts)
             if found is not None and (best is None or found.agreement > best.agreement):
                 best = found
@@ -79,9 +93,9 @@ class Embedded:
             )
         return best
 
-    def _look(self, photo: NDArray[np.uint8], window: Box) -> NDArray[np.float32]:
+    def _look(self, photo: NDArray[np.uint8], window: Box, context: Context) -> NDArray[np.float32]:
         left, top, right, bottom = window.pixels(photo.shape[1], photo.shape[0])
-        return self._saliency.map(photo[top:bottom, left:right])
+        return self._saliency.map(photo[top:bottom, left:right], context)
 
 
 def create(settings: Settings) -> Embedded:
@@ -90,5 +104,5 @@ def create(settings: Settings) -> Embedded:
     Raises:
         ModelMissing, ModelAltered: it is not there or not whole; the message says how to fetch it.
     """
-    network = IsNet if settings.matte == "isnet" else Saliency
-    return Embedded(network(models.path(settings.matte), settings.engine_threads), settings.matte)
+    network = Onnx(models.path(settings.matte), settings.engine_threads)
+    return Embedded((IsNet if settings.matte == "isnet" else Saliency)(network), settings.matte)

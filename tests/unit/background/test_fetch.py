@@ -1,114 +1,36 @@
-"""Links of strangers: where they may lead, what they may cost. Nothing leaves the machine.
-
-Names are answered by a table, and every connection that is let through goes to one TLS server on this machine, whatever
-its numeric address says; so the tests see which addresses would have been touched.
-"""
+"""Links of strangers: where they may lead, what they may cost. Nothing leaves the machine."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ssl
-import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from lensora.core.addresses import is_public
 from lensora.core.errors import InvalidArgument
 from lensora.core.imaging import MAX_FILE_BYTES
-from services.background.core.addresses import is_public
-from services.background.core.fetch import MAX_REDIRECTS, Fetcher, Streams
-
-PUBLIC = "93.184.215.14"
-
-Answer = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
-"""Answers one request, given its whole head."""
+from lensora.core.outside import Streams
+from services.background.core.fetch import MAX_REDIRECTS, Fetcher
+from tests.strangers import PUBLIC, Answer, Internet, internet, plain
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A key, and a certificate of its own for photos.example."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, chain = folder / "key.pem", folder / "chain.pem"
-    options = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=photos.example"
-    names = "subjectAltName=DNS:photos.example,DNS:other.example"
-    command = ["openssl", "req", "-x509", *options.split(), "-addext", names, "-keyout", str(key), "-out", str(chain)]
-    subprocess.run(command, check=True, capture_output=True)
-    return key, chain
-
-
-@dataclass
-class Internet:
-    """A made-up internet: names, and one server behind all addresses."""
-
-    port: int
-    trust: ssl.SSLContext
-    names: dict[str, list[list[str]]] = field(default_factory=dict)
-    """What each look-up of a name answers, in turn; the last answer stays."""
-    touched: list[tuple[str, int, str]] = field(default_factory=list)
-    """(address, port, host) of every connection."""
-    heads: list[str] = field(default_factory=list)
-    """Every request."""
-
-    async def resolve(self, host: str, _: int) -> list[str]:
-        """The next answer."""
-        answers = self.names.get(host, [[host]])
-        return answers.pop(0) if len(answers) > 1 else answers[0]
-
-    async def connect(self, address: str, port: int, host: str) -> Streams:
-        """To the one server, with the name that was asked for."""
-        self.touched.append((address, port, host))
-        return await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trust, server_hostname=host)
-
-    def fetcher(self, seconds: float = 5.0) -> Fetcher:
-        """One that knows no other internet."""
-        return Fetcher(self.resolve, self.connect, seconds)
-
-
-@contextlib.asynccontextmanager
-async def internet(certificate: tuple[Path, Path], answer: Answer) -> AsyncIterator[Internet]:
-    """Serve until the test is done."""
-    key, chain = certificate
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain, key)
-    made = Internet(0, ssl.create_default_context(cafile=str(chain)), {"photos.example": [[PUBLIC]]})
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            made.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-            await answer(made.heads[-1], writer)
-        writer.transport.abort()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    made.port = server.sockets[0].getsockname()[1]
-    async with server:
-        yield made
-
-
-def plain(body: bytes, status: str = "200 OK", *headers: str) -> Answer:
-    """Answers everything with this."""
-    head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]).encode()
-
-    async def answer(_: str, writer: asyncio.StreamWriter) -> None:
-        writer.write(head + body)
-        await writer.drain()
-
-    return answer
+def fetcher(made: Internet, seconds: float = 5.0) -> Fetcher:
+    """One that knows no other internet."""
+    return Fetcher(made.resolve, made.connect, seconds)
 
 
 async def refused(made: Internet, url: str, seconds: float = 5.0) -> str:
     """The reason for which the link is refused."""
     with pytest.raises(InvalidArgument) as caught:
-        await made.fetcher(seconds).fetch(url)
+        await fetcher(made, seconds).fetch(url)
     assert [violation.field for violation in caught.value.violations] == ["background.url"]
     return caught.value.reason
 
 
 async def test_the_bytes_come_over_the_address_that_was_judged(certificate: tuple[Path, Path]) -> None:
     async with internet(certificate, plain(b"picture")) as made:
-        assert await made.fetcher().fetch("https://Photos.example/a.jpg?b=c") == b"picture"
+        assert await fetcher(made).fetch("https://Photos.example/a.jpg?b=c") == b"picture"
         assert made.touched == [(PUBLIC, 443, "photos.example")]
         assert made.heads[0].startswith("GET /a.jpg?b=c HTTP/1.1\r\nHost: photos.example\r\n")
         assert "cookie" not in made.heads[0].lower() and "authorization" not in made.heads[0].lower()
@@ -234,7 +156,7 @@ async def test_three_redirects_are_followed(certificate: tuple[Path, Path]) -> N
 
     async with internet(certificate, answer) as made:
         made.names["other.example"] = [["2606:4700::1111"]]
-        assert await made.fetcher().fetch(f"https://photos.example/{MAX_REDIRECTS}") == b"there"
+        assert await fetcher(made).fetch(f"https://photos.example/{MAX_REDIRECTS}") == b"there"
         assert made.touched[-1] == ("2606:4700::1111", 443, "other.example")
 
 
@@ -357,7 +279,7 @@ async def test_a_cancel_ends_the_fetch(certificate: tuple[Path, Path]) -> None:
         gone.set()
 
     async with internet(certificate, answer) as made:
-        task = asyncio.create_task(made.fetcher().fetch("https://photos.example/"))
+        task = asyncio.create_task(fetcher(made).fetch("https://photos.example/"))
         await asked.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

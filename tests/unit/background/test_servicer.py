@@ -50,6 +50,9 @@ class Recorder:
         self.requests.append(request)
         return SceneResult(SCENE, True, "note")
 
+    def check(self) -> None:
+        """Nothing to lose."""
+
     async def stop(self) -> None:
         """Nothing to free."""
 

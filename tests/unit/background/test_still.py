@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from lensora.core.engines import NullContext
-from lensora.core.errors import FailedPrecondition
+from lensora.core.errors import FailedPrecondition, InvalidArgument
 from lensora.core.imaging import srgb_to_linear
-from lensora.core.scene import Scene
+from lensora.core.scene import Scene, Vector
 from services.background.core.compose import compose, place, subject_bounds
+from tests.weight import weighing
 
 Build = Callable[[str], Scene]
 Picture = NDArray[np.uint8]
@@ -97,6 +99,62 @@ def test_a_longer_penumbra_for_a_larger_light(scene: Build, ball: Picture) -> No
         shadow = _light_left(ball, lit)
         steepest.append(np.abs(np.diff(shadow[100:150, 215:300], axis=0)).max())
     assert steepest[0] > 1.5 * steepest[1]
+
+
+LOW = 1e-6
+LEVEL = math.sqrt(1 - LOW**2)
+LIGHTS: dict[str, tuple[Vector, float]] = {
+    "straight above": ((0.0, 1.0, 0.0), 5.0),
+    "at the horizon": ((LEVEL, LOW, 0.0), 5.0),
+    "behind, at the horizon": ((0.0, LOW, -LEVEL), 0.0),
+    "as wide as the sky": ((0.0, 0.8, 0.6), 89.999),
+    "wide, at the horizon": ((-LEVEL, LOW, 0.0), 80.0),
+}
+
+
+@pytest.mark.parametrize("name", LIGHTS)
+def test_a_light_from_anywhere_only_darkens_and_costs_no_memory(scene: Build, ball: Picture, name: str) -> None:
+    direction, radius = LIGHTS[name]
+    built = scene("studio")
+    lit = replace(built, key_light=replace(built.key_light, direction=direction, angular_radius_degrees=radius))
+    with weighing() as weight:
+        still = compose(ball, lit, NullContext().progress)
+    assert weight.grown < 100
+    assert np.array_equal(still[0], lit.plate[0]), "nothing happens to the sky"
+    foot = int(place(180, 180, lit).foot[1])
+    assert still[foot + 2 :].astype(int).max() <= lit.plate[foot + 2 :].max()
+    assert still[foot + 2 : foot + 12].sum() < lit.plate[foot + 2 : foot + 12].sum(), "it touches the ground"
+
+
+def seen_from(scene: Scene, position: Vector, target: Vector, fov: float = 28.0) -> Scene:
+    return replace(scene, camera=replace(scene.camera, position=position, target=target, vertical_fov_degrees=fov))
+
+
+@pytest.mark.parametrize(
+    ("position", "target", "fov", "says"),
+    [
+        ((0.0, 0.3, 1.2), (0.0, 0.3, 9.0), 28.0, "must look towards"),
+        ((0.0, 0.0, 1.0), (1.0, 0.0, 1.0), 28.0, "must look towards"),
+        ((0.0, 0.1, 0.02), (0.0, 0.1, 0.0), 28.0, "too close"),
+        ((0.0, 0.35, 1.2), (0.0, 0.14, 0.0), 1.001, "too close"),
+        ((0.0, 0.35, 1.2), (-100.0, 0.14, 1.199), 28.0, "too close"),
+    ],
+)
+def test_a_camera_that_cannot_show_the_subject_is_refused(
+    scene: Build, ball: Picture, position: Vector, target: Vector, fov: float, says: str
+) -> None:
+    with weighing() as weight, pytest.raises(InvalidArgument, match=says) as refused:
+        compose(ball, seen_from(scene("studio"), position, target, fov), NullContext().progress)
+    assert refused.value.violations[0].field == "scene.camera" and weight.grown < 50
+
+
+def test_a_tiny_subject_that_fills_the_frame_costs_no_more(scene: Build, ball: Picture) -> None:
+    built = scene("studio")
+    small = replace(built, subject_height=3e-6, subject_width=3e-6)
+    near = seen_from(small, (0.0, 3.5e-6, 1.2e-5), (0.0, 1.4e-6, 0.0))
+    with weighing() as weight:
+        compose(ball, near, NullContext().progress)
+    assert weight.grown < 100
 
 
 def test_an_empty_or_ghostly_cut_out_has_no_subject(scene: Build) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from lensora.core.imaging import encode_png
 from lensora.core.models import MODELS
+from lensora.core.weights import WEIGHTS
 
 LENSORA = Path(sys.executable).with_name("lensora")
 
@@ -103,7 +104,7 @@ def test_models_list_shows_all_there_is_to_know() -> None:
     for model in MODELS.values():
         assert all(word in done.stdout for word in (model.name, model.licence, model.sha256, *model.stages))
     missing = lensora("models", "list", LENSORA_MODELS=os.devnull + "/no")
-    assert missing.stdout.count("missing") == len(MODELS)
+    assert missing.stdout.count("missing") == len(MODELS) + len(WEIGHTS)
 
 
 def test_models_fetch_refuses_a_name_that_is_none() -> None:

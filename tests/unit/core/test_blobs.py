@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lensora.core import blobs
-from lensora.core.blobs import READ_LIMIT, BlobAccess, FolderStore, file_url, sha256_hex
-from lensora.core.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, ResourceExhausted
+from lensora.core.blobs import READ_LIMIT, BlobAccess, file_url, sha256_hex
+from lensora.core.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 
 DATA = b"a picture, as far as this test is concerned"
 
@@ -162,35 +161,11 @@ def test_a_full_disk_is_a_typed_error_and_leaves_no_part(
 ) -> None:
     (root / "blob").write_bytes(b"before")
     monkeypatch.setattr(Path, "write_bytes", full_disk)
-    store = FolderStore(root)
-    for write in (
-        lambda: access.write(file_url(root / "blob"), DATA, "target"),
-        lambda: store.put("local", DATA),
-        lambda: store.stage(store.new_target(), DATA),
-    ):
-        with pytest.raises(ResourceExhausted, match="No space left") as full:
-            write()
-        assert full.value.reason == "BLOB_WRITE"
+    with pytest.raises(ResourceExhausted, match="No space left") as full:
+        access.write(file_url(root / "blob"), DATA, "target")
+    assert full.value.reason == "BLOB_WRITE"
     assert [file for file in root.rglob("*") if file.is_file()] == [root / "blob"]
     assert (root / "blob").read_bytes() == b"before"
-
-
-def test_a_disk_that_takes_no_folder_is_a_typed_error_too(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = FolderStore(root)
-    target = store.new_target()
-    store.stage(target, DATA)
-
-    def mkdir(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(Path, "mkdir", mkdir)
-    for write in (
-        lambda: store.put("local", DATA),
-        lambda: store.publish("local", target, sha256_hex(DATA), len(DATA)),
-        store.new_target,
-    ):
-        with pytest.raises(ResourceExhausted, match="No space left"):
-            write()
 
 
 @pytest.mark.parametrize("name", ["folder", "n" * 300, "file/below", "missing/below"])
@@ -203,94 +178,11 @@ def test_a_target_that_cannot_be_written_is_a_typed_error(access: BlobAccess, ro
     assert names(root) == ["file", "folder"]
 
 
-def test_the_store_gives_back_what_it_was_given(root: Path) -> None:
-    store = FolderStore(root)
-    sha256 = store.put("local", DATA)
-    assert sha256 == sha256_hex(DATA) == store.put("local", DATA)
-    with store.open("local", sha256) as file:
-        assert file.read() == DATA
-    assert read(BlobAccess(store.prefix), store.url("local", sha256)) == DATA
-
-
-def test_accounts_are_apart(root: Path) -> None:
-    store = FolderStore(root)
-    sha256 = store.put("alice", DATA)
-    assert store.exists("alice", sha256) and not store.exists("bob", sha256)
-    with pytest.raises(NotFound) as gone:
-        store.open("bob", sha256)
-    assert gone.value.reason == "BLOB_GONE"
-    assert store.put("bob", DATA) == sha256
-    assert store.url("alice", sha256) != store.url("bob", sha256)
-
-
-@pytest.mark.parametrize(
-    ("account", "sha256"),
-    [
-        ("..", "a" * 64),
-        (".staging", "a" * 64),
-        ("", "a" * 64),
-        ("a/b", "a" * 64),
-        ("a\n", "a" * 64),
-        ("local", "a" * 63),
-        ("local", "A" * 64),
-        ("local", "../" * 21 + "a"),
-        ("local", "a" * 64 + "\n"),
-    ],
-)
-def test_a_key_that_is_none_is_a_defect(root: Path, account: str, sha256: str) -> None:
-    with pytest.raises(ValueError, match="not a blob key"):
-        FolderStore(root).exists(account, sha256)
-
-
-def test_a_staged_result_is_published_once_it_is_checked(root: Path) -> None:
-    store = FolderStore(root)
-    target = store.new_target()
-    BlobAccess(store.prefix).write(target, DATA, "target")
-    store.publish("local", target, sha256_hex(DATA), len(DATA))
-    with store.open("local", sha256_hex(DATA)) as file:
-        assert file.read() == DATA
-    store.discard(target)
-    assert names(root / ".staging") == []
-
-
-@pytest.mark.parametrize(
-    ("sha256", "size"), [(sha256_hex(b"other"), len(DATA)), (sha256_hex(DATA), len(DATA) + 1), (sha256_hex(DATA), 0)]
-)
-def test_other_bytes_than_announced_are_not_published(root: Path, sha256: str, size: int) -> None:
-    store = FolderStore(root)
-    target = store.new_target()
-    store.stage(target, DATA)
-    with pytest.raises(Internal) as wrong:
-        store.publish("local", target, sha256, size)
-    assert wrong.value.reason == "BLOB_DIGEST"
-    assert [file for file in root.rglob("*") if file.is_file()] == [], "neither published nor left in staging"
-
-
-def test_a_result_that_was_never_written_is_not_published(root: Path) -> None:
-    store = FolderStore(root)
-    with pytest.raises(Internal, match="did not write") as wrong:
-        store.publish("local", store.new_target(), sha256_hex(DATA), len(DATA))
-    assert wrong.value.reason == "BLOB_DIGEST"
-
-
-def test_targets_are_fresh_and_discarding_is_harmless(root: Path) -> None:
-    store = FolderStore(root)
-    targets = {store.new_target() for _ in range(100)}
-    assert len(targets) == 100
-    store.stage(next(iter(targets)), DATA)
-    for target in [*targets, *targets]:
-        store.discard(target)
-    assert names(root / ".staging") == []
-
-
-def test_who_writes_after_the_discard_leaves_nothing_behind(root: Path) -> None:
-    store = FolderStore(root)
-    target = store.new_target()
-    store.discard(target)
-    with pytest.raises(ResourceExhausted):
-        BlobAccess(store.prefix).write(target, DATA, "target")
-    assert names(root / ".staging") == []
-
-
 def test_the_inline_limit_is_the_contract_s() -> None:
     assert blobs.INLINE_LIMIT == 262_144
+
+
+@pytest.mark.parametrize("prefix", ["", "/var/blobs/", "file:///blobs", "https://store.test/blobs", "s3://bucket/"])
+def test_a_prefix_that_bounds_nothing_is_none(prefix: str) -> None:
+    with pytest.raises(ValueError, match="a blob prefix is"):
+        BlobAccess(prefix)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lensora.core.errors import InvalidArgument
 from lensora.core.imaging import decode_png, encode_png, linear_to_srgb, srgb_to_linear
+from tests.weight import weighing
 
 
 def noise(*shape: int) -> NDArray[np.uint8]:
@@ -98,6 +99,14 @@ def test_a_hostile_or_damaged_png_is_refused(data: bytes, reason: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
         decode_png(data, "photo", channels=3)
     assert refused.value.reason == reason and refused.value.violations[0].field == "photo"
+
+
+def test_a_chunk_that_says_it_is_huge_costs_no_memory() -> None:
+    at = PLAIN.index(b"IDAT") - 4
+    claims = PLAIN[:at] + struct.pack(">I", 2**31 - 1) + PLAIN[at + 4 :]
+    with weighing() as weight, pytest.raises(InvalidArgument) as refused:
+        decode_png(claims, "photo", channels=3)
+    assert refused.value.reason == "UNDECODABLE" and weight.grown < 50
 
 
 def test_a_cut_out_needs_its_alpha() -> None:

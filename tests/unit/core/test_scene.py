@@ -11,6 +11,7 @@ import pytest
 
 from lensora.core.scene import Camera, Ground, KeyLight, Scene, Vector
 
+SIZES = ("subject_height", "subject_width", "focus_distance", "exposure")
 CAMERA = Camera((0.4, 1.1, 2.5), (0.0, 0.3, 0.1), 32.0)
 
 
@@ -103,16 +104,42 @@ def test_a_camera_that_sees_nothing_is_refused(position: Vector, target: Vector,
         {"ground": Ground((-0.1, 0.5, 0.5), 0.5)},
         {"ground": Ground((0.5, 0.5, 0.5), math.nan)},
         {"ground": Ground((0.5, 0.5, 0.5), 1.5)},
-        *(
-            {name: value}
-            for name in ("subject_height", "subject_width", "focus_distance", "exposure")
-            for value in (0.0, -1.0, math.nan, math.inf)
-        ),
+        *({name: value} for name in SIZES for value in (0.0, -1.0, math.nan, math.inf)),
     ],
 )
 def test_a_scene_that_cannot_be_drawn_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"expected|positive"):
         scene(**changes)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_lie_between_a_millionth_and_a_million(name: str) -> None:
+    """Beyond, products of a few of them overflow in single precision."""
+    for good in (1e-6, 1e6):
+        assert getattr(scene(**{name: good}), name) == good
+    for bad in (0.99e-6, 1.01e6, 1e-320, 1e308):
+        with pytest.raises(ValueError, match=f"{name}.*from 1e-06 to 1e\\+06 expected"):
+            scene(**{name: bad})
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_places_and_light_lie_within_a_million(axis: int) -> None:
+    def along(value: float) -> Vector:
+        place = [0.5, 0.5, 0.5]
+        place[axis] = value
+        return place[0], place[1], place[2]
+
+    for good in (1e6, -1e6):
+        assert Camera(along(good), (0, 0, 0), 30).position[axis] == good
+        assert Camera((0, 0, 1), along(good), 30).target[axis] == good
+    assert scene(key_light=KeyLight((0, 1, 0), along(1e6), 5.0)).key_light.irradiance[axis] == 1e6
+    for bad in (1.01e6, -1.01e6, 1e308, -math.inf):
+        with pytest.raises(ValueError, match=r"camera\.position"):
+            Camera(along(bad), (0, 0, 0), 30)
+        with pytest.raises(ValueError, match=r"camera\.target"):
+            Camera((0, 0, 1), along(bad), 30)
+    with pytest.raises(ValueError, match=r"key_light\.irradiance"):
+        scene(key_light=KeyLight((0, 1, 0), along(1.01e6), 5.0))
 
 
 def test_the_tighter_side_sets_the_subject_s_scale() -> None:

@@ -31,12 +31,14 @@ class MemoryStore:
     def __init__(self) -> None:
         self.jobs: list[Job] = [JOB]
         self.events: list[JobEvent] = []
+        self.epoch, self.settled = 1, 0
 
-    async def record(self, job: Job, happened: JobEvent) -> bool:
+    async def record(self, job: Job, happened: JobEvent, epoch: int, settle: object = None) -> bool:
         """See ``Store.record``."""
         await asyncio.sleep(0)
-        if self.jobs[-1].status.terminal:
+        if self.jobs[-1].status.terminal or epoch != self.epoch:
             return False
+        self.settled += settle is not None
         await asyncio.sleep(0)  # where a cancel finds a write half done
         self.jobs.append(job)
         self.events.append(happened)
@@ -44,13 +46,15 @@ class MemoryStore:
 
     def journal(self) -> Journal:
         """A journal that writes here."""
-        return Journal(cast(Store, self), Hub(), JOB, 0)
+        store = cast(Store, self)
+        return Journal(store, Hub(store, 0.1), JOB, 0, self.epoch)
 
     def check(self) -> None:
         """What holds for every story that has ended."""
         events, jobs = self.events, self.jobs
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
         assert [event.status.terminal for event in events] == [False] * (len(events) - 1) + [True]
+        assert self.settled == 1, "by the event that ended it"
         assert [job.status for job in jobs[1:]] == [event.status for event in events], "rows and events agree"
         order: list[Any] = list(Step)
         steps = [order.index(job.step) for job in jobs]

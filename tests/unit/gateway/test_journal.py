@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.model import WORK_STEPS, JobError, JobStatus, Step, StepState
-from gateway.progress import Hub, Journal, follow
+from gateway.progress import Hub, Journal, Superseded
 from gateway.store import Store
 from tests.unit.gateway.stories import JOB, MemoryStore
 
@@ -139,7 +139,8 @@ async def test_a_failure_after_a_good_end_changes_nothing() -> None:
     await journal.end(JobStatus.SUCCEEDED)
     before = journal.job
     for step in Step:  # the last of them is what a job that has ended stands at
-        await journal.end(JobStatus.FAILED, error=JobError(step, "R", "m"))
+        with pytest.raises(Superseded):
+            await journal.end(JobStatus.FAILED, error=JobError(step, "R", "m"))
     assert journal.job == before
 
 
@@ -155,20 +156,25 @@ class Growing:
     """A store whose events come while they are read."""
 
     def __init__(self, memory: MemoryStore) -> None:
-        self._memory = memory
+        self._memory, self.reads = memory, 0
 
     async def events(self, _: str, __: str, after: int) -> list[Any]:
+        self.reads += 1
         found = [event for event in self._memory.events if event.seq > after]
         await asyncio.sleep(0)  # news that come now must not be lost
         return found
 
+    async def last_seqs(self, _: object) -> dict[str, int]:
+        return {"job": len(self._memory.events)}
+
 
 async def test_followers_lose_no_news_and_leave_nothing_behind() -> None:
-    memory, hub = MemoryStore(), Hub()
-    journal = Journal(cast(Store, memory), hub, JOB, 0)
+    memory = MemoryStore()
+    hub = Hub(cast(Store, Growing(memory)), 0.01)
+    journal = Journal(cast(Store, memory), hub, JOB, 0, memory.epoch)
 
     async def read(after: int) -> list[int]:
-        return [event.seq async for event in follow(cast(Store, Growing(memory)), hub, "local", "job", after)]
+        return [event.seq async for event in hub.follow("local", "job", after)]
 
     readers = [asyncio.create_task(read(after)) for after in (0, 0, 3)]
     await journal.begin()
@@ -179,4 +185,51 @@ async def test_followers_lose_no_news_and_leave_nothing_behind() -> None:
         seen = await asyncio.gather(*readers, late)
     last = memory.events[-1].seq
     assert seen == [list(range(first, last + 1)) for first in (1, 1, 4, 2)]
-    assert not hub._watchers
+    assert not hub._tails
+    await hub.stop()
+
+
+async def test_a_hundred_followers_read_the_table_once_and_only_their_account_is_told() -> None:
+    memory = MemoryStore()
+    growing = Growing(memory)
+    hub = Hub(cast(Store, growing), 60.0)
+    journal = Journal(cast(Store, memory), hub, JOB, 0, memory.epoch)
+    await journal.begin()
+    assert hub.seen("local", "job") is None, "nobody follows it yet"
+    readers = [asyncio.create_task(_numbers(hub)) for _ in range(100)]
+    await asyncio.sleep(0.01)
+    seen = hub.seen("local", "job")
+    assert seen is not None and seen.seq == 1
+    assert hub.seen("others", "job") is None
+    await journal.end(JobStatus.CANCELLED)
+    assert await asyncio.gather(*readers) == [[1, 2]] * 100
+    assert growing.reads == 1
+    await hub.stop()
+
+
+async def test_followers_hear_what_another_replica_tells() -> None:
+    memory = MemoryStore()
+    hub = Hub(cast(Store, Growing(memory)), 0.01)
+    journal = memory.journal()  # which tells another hub
+    reader = asyncio.create_task(_numbers(hub))
+    await journal.begin()
+    await journal.running(Step.CROPPING)
+    await journal.end(JobStatus.CANCELLED)
+    async with asyncio.timeout(10):
+        assert await reader == [1, 2, 3]
+    await hub.stop()
+
+
+async def _numbers(hub: Hub) -> list[int]:
+    return [event.seq async for event in hub.follow("local", "job", 0)]
+
+
+async def test_who_was_superseded_writes_no_more() -> None:
+    memory = MemoryStore()
+    journal = memory.journal()
+    await journal.begin()
+    memory.epoch += 1
+    for change in (journal.running(Step.CROPPING), journal.end(JobStatus.FAILED)):
+        with pytest.raises(Superseded):
+            await change
+    assert len(memory.events) == 1

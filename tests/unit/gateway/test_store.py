@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -28,7 +26,7 @@ from gateway.model import (
     StoredBlob,
 )
 from gateway.options import JobOptions, Output, PromptBackground, TransparentBackground
-from gateway.store import Store
+from gateway.store import Database, Store
 from lensora.core.geometry import FULL_FRAME, Box
 
 WHEN = datetime(2026, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
@@ -78,11 +76,23 @@ PLAIN = Job(
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = Store.sqlite(tmp_path / "studio.db")
-    await store.open()
-    yield store
-    await store.close()
+def store(database: Database) -> Store:
+    return Store(database)
+
+
+async def add(store: Store, *values: Job | Session) -> None:
+    """Store jobs and sessions."""
+    async with store.database.writing() as connection:
+        for value in values:
+            if isinstance(value, Job):
+                await store.add_job(connection, value)
+            else:
+                await store.add_session(connection, value)
+
+
+async def keep(store: Store, account: str, result: bytes) -> None:
+    """Keep a stage's result that refers to one blob."""
+    await store.keep_stage_result(account, "d" * 64, "f", result, {BLOB.sha256: BLOB.size}, "session", "a pin")
 
 
 def event(seq: int, status: JobStatus = JobStatus.RUNNING) -> JobEvent:
@@ -91,14 +101,14 @@ def event(seq: int, status: JobStatus = JobStatus.RUNNING) -> JobEvent:
 
 @pytest.mark.parametrize("job", [FULL, PLAIN])
 async def test_every_field_of_a_job_comes_back(store: Store, job: Job) -> None:
-    await store.add_job(job)
+    await add(store, job)
     assert await store.job("local", job.job_id) == job
     assert await store.list_jobs("local", 10, None) == [(1, job)]
-    assert await store.unfinished_jobs() == [job]
+    assert [run.job_id for run in await store.open_runs()] == [job.job_id]
     changed = replace(job, scene_note="another", status=JobStatus.SUCCEEDED)
-    assert await store.record(changed, event(1, JobStatus.SUCCEEDED))
+    assert await store.record(changed, event(1, JobStatus.SUCCEEDED), 0)
     assert await store.job("local", job.job_id) == changed
-    assert await store.unfinished_jobs() == []
+    assert await store.open_runs() == []
     assert list(await store.events("local", job.job_id, 0)) == [event(1, JobStatus.SUCCEEDED)]
 
 
@@ -108,7 +118,7 @@ async def test_every_field_of_a_session_comes_back(store: Store) -> None:
         DetectedObject(1, "all", "full_frame", FULL_FRAME, 1.0),
     )
     session = Session(str(uuid4()), "local", BLOB, 4096, 1, objects, 412, WHEN, WHEN + timedelta(hours=24))
-    await store.add_session(session)
+    await add(store, session)
     assert await store.session("local", session.session_id) == session
     assert await store.session("other", session.session_id) is None
     assert await store.session("local", "nothing") is None
@@ -116,7 +126,7 @@ async def test_every_field_of_a_session_comes_back(store: Store) -> None:
 
 async def test_times_of_any_zone_come_back_as_the_same_instant(store: Store) -> None:
     job = replace(PLAIN, created_at=WHEN.astimezone(timezone(timedelta(hours=5, minutes=30))))
-    await store.add_job(job)
+    await add(store, job)
     kept = await store.job("local", job.job_id)
     assert kept is not None
     assert kept.created_at == WHEN
@@ -124,23 +134,23 @@ async def test_times_of_any_zone_come_back_as_the_same_instant(store: Store) -> 
 
 async def test_accounts_see_their_own_only(store: Store) -> None:
     theirs = replace(PLAIN, job_id="theirs", account_id="other")
-    await store.add_job(PLAIN)
-    await store.add_job(theirs)
+    await add(store, PLAIN)
+    await add(store, theirs)
     assert await store.job("local", "theirs") is None
     assert [job for _, job in await store.list_jobs("other", 10, None)] == [theirs]
-    await store.record(theirs, replace(event(1), status=JobStatus.RUNNING))
+    await store.record(theirs, replace(event(1), status=JobStatus.RUNNING), 0)
     assert list(await store.events("local", "theirs", 0)) == []
-    await store.keep_stage_result("other", "d" * 64, "f", b"result")
-    assert await store.stage_result("local", "d" * 64) is None
-    assert await store.stage_result("other", "d" * 64) == b"result"
+    await keep(store, "other", b"result")
+    assert await store.stage_result("local", "d" * 64, "session") is None
+    assert await store.stage_result("other", "d" * 64, "session") == b"result"
 
 
 @pytest.mark.parametrize("status", [JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED])
 async def test_a_job_ends_once(store: Store, status: JobStatus) -> None:
-    await store.add_job(PLAIN)
-    assert await store.record(replace(PLAIN, status=status), event(1, status))
+    await add(store, PLAIN)
+    assert await store.record(replace(PLAIN, status=status), event(1, status), 0)
     for other in JobStatus:
-        assert not await store.record(replace(PLAIN, status=other), event(2, other))
+        assert not await store.record(replace(PLAIN, status=other), event(2, other), 0)
     kept = await store.job("local", PLAIN.job_id)
     assert kept is not None
     assert kept.status is status
@@ -148,25 +158,84 @@ async def test_a_job_ends_once(store: Store, status: JobStatus) -> None:
 
 
 async def test_a_job_that_nobody_added_is_not_recorded(store: Store) -> None:
-    assert not await store.record(PLAIN, event(1))
+    assert not await store.record(PLAIN, event(1), 0)
     assert await store.last_seq(PLAIN.job_id) == 0
 
 
 async def test_numbers_are_given_once_even_at_the_same_time(store: Store) -> None:
-    await asyncio.gather(*(store.add_job(replace(PLAIN, job_id=f"job-{number}")) for number in range(20)))
+    await asyncio.gather(*(add(store, replace(PLAIN, job_id=f"job-{number}")) for number in range(20)))
     numbers = [number for number, _ in await store.list_jobs("local", 100, None)]
     assert numbers == list(range(20, 0, -1))
 
 
 async def test_a_result_is_kept_in_place_of_the_one_before(store: Store) -> None:
-    await asyncio.gather(*(store.keep_stage_result("local", "d" * 64, "f", bytes([n])) for n in range(8)))
-    await store.keep_stage_result("local", "d" * 64, "f", b"\x00last")
-    assert await store.stage_result("local", "d" * 64) == b"\x00last"
+    await asyncio.gather(*(keep(store, "local", bytes([n])) for n in range(8)))
+    await keep(store, "local", b"\x00last")
+    assert await store.stage_result("local", "d" * 64, "session") == b"\x00last"
 
 
 async def test_events_come_in_order_from_any_number(store: Store) -> None:
-    await store.add_job(PLAIN)
+    await add(store, PLAIN)
     for seq in range(1, 12):
-        await store.record(replace(PLAIN, status=JobStatus.RUNNING), event(seq))
+        await store.record(replace(PLAIN, status=JobStatus.RUNNING), event(seq), 0)
     for after in range(13):
         assert [item.seq for item in await store.events("local", PLAIN.job_id, after)] == list(range(after + 1, 12))
+
+
+async def test_only_who_took_the_job_last_writes_its_story(store: Store) -> None:
+    await add(store, PLAIN)
+    first = await store.take(PLAIN.job_id, PLAIN.job_id)
+    assert first == (PLAIN, 0, 1)
+    assert await store.record(PLAIN, event(1), 1)
+    second = await store.take(PLAIN.job_id)
+    assert second == (PLAIN, 1, 2)
+    assert not await store.record(PLAIN, event(2), 1)
+    assert await store.record(replace(PLAIN, status=JobStatus.FAILED), event(2, JobStatus.FAILED), 2)
+    assert await store.take(PLAIN.job_id) is None, "it has ended"
+
+
+async def test_only_the_workflow_that_a_job_names_may_take_it(store: Store) -> None:
+    await add(store, PLAIN)
+    (run,) = await store.open_runs()
+    async with store.database.writing() as connection:
+        assert await store.replace_run(connection, run, "second")
+        assert not await store.replace_run(connection, run, "third"), "somebody was faster"
+    assert await store.take(PLAIN.job_id, PLAIN.job_id) is None
+    assert await store.take(PLAIN.job_id, "second") == (PLAIN, 0, 2)
+    assert (await store.open_runs())[0].runs == 2
+
+
+async def test_what_belongs_to_an_event_is_stored_with_it_or_not_at_all(store: Store) -> None:
+    await add(store, PLAIN)
+
+    async def broken(_: object) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        await store.record(replace(PLAIN, status=JobStatus.FAILED), event(1, JobStatus.FAILED), 0, broken)
+    assert await store.last_seq(PLAIN.job_id) == 0
+    assert await store.job("local", PLAIN.job_id) == PLAIN
+
+
+async def test_a_lease_runs_out(store: Store) -> None:
+    now = datetime.now(UTC)
+    await store.renew_lease("a", now + timedelta(hours=1))
+    await store.renew_lease("b", now - timedelta(seconds=1))
+    assert await store.living() == {"a"}
+    await store.renew_lease("b", now + timedelta(hours=1))
+    await store.end_lease("a")
+    assert await store.living() == {"b"}
+
+
+async def test_a_key_is_bound_once(store: Store) -> None:
+    async def claim(resource: str, body: str = "a" * 64) -> bool:
+        async with store.database.writing() as connection:
+            return await store.claim_key(connection, "local", "init", "key", body, resource)
+
+    claimed = await asyncio.gather(*(claim(f"session-{number}") for number in range(8)))
+    assert sorted(claimed) == [False] * 7 + [True]
+    made = await store.made_before("local", "init", "key", "a" * 64)
+    assert made == (f"session-{claimed.index(True)}", True)
+    assert (await store.made_before("local", "init", "key", "b" * 64) or ("", True))[1] is False
+    assert await store.made_before("local", "transform", "key", "a" * 64) is None
+    assert await store.made_before("other", "init", "key", "a" * 64) is None

@@ -19,6 +19,7 @@ from services.render.core.mesh import is_closed
 from services.render.core.textures import KEPT_SIDE, decode_texture, picture_size
 from services.render.engine import FRAMES_PER_SECOND, RenderRequest
 from services.render.engines.embedded import EmbeddedEngine
+from tests.weight import weighing
 
 _TRIANGLE = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], float)
 _PNG = encode_png(np.full((4, 4, 3), 200, np.uint8))
@@ -200,6 +201,13 @@ def test_pictures_that_are_none(data: bytes, reason: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         decode_texture(data)
     assert caught.value.reason == reason
+
+
+def test_a_chunk_of_a_picture_that_says_it_is_huge_costs_no_memory() -> None:
+    at = _PNG.index(b"IDAT") - 4
+    with weighing() as weight, pytest.raises(InvalidArgument) as caught:
+        decode_texture(_PNG[:at] + struct.pack(">I", 2**31 - 1) + _PNG[at + 4 :])
+    assert caught.value.reason == "IMAGE_UNDECODABLE" and weight.grown < 50
 
 
 def test_a_jpeg_is_sized_and_decoded_in_rgb() -> None:

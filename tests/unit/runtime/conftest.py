@@ -16,7 +16,8 @@ from typing import Any
 import grpc
 import pytest
 
-from lensora.core.blobs import BlobAccess, FolderStore
+from gateway.blobs import BlobStore, open_store
+from lensora.core.blobs import BlobAccess
 from lensora.detect.v1 import detect_pb2, detect_pb2_grpc
 from lensora.runtime.channels import open_channel
 from lensora.runtime.interceptors import Border
@@ -82,7 +83,7 @@ class Toy:
 
     stub: Any
     stage: Stage
-    store: FolderStore
+    store: BlobStore
     border: Border
     address: str
 
@@ -96,7 +97,7 @@ def serving(tmp_path: Path) -> Serving:
 
     @contextlib.asynccontextmanager
     async def serve(runner: Runner | None = None) -> AsyncIterator[Toy]:
-        store = FolderStore(tmp_path / "blobs")
+        store = open_store("", tmp_path / "blobs", 60.0)
         runner = runner or ThreadRunner("toy", ServiceSettings(engine="scripted"), PACKAGE)
         await runner.start()
         border = Border()

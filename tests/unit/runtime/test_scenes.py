@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lensora.core.blobs import INLINE_LIMIT, BlobAccess, FolderStore
+from gateway.blobs import BlobStore, open_store
+from lensora.core.blobs import INLINE_LIMIT, BlobAccess
 from lensora.core.errors import InvalidArgument
 from lensora.core.exr import encode_exr
 from lensora.core.imaging import encode_png
@@ -22,12 +23,12 @@ from lensora.type.v1 import blob_pb2, scene_pb2
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "blobs")
+def store(tmp_path: Path) -> BlobStore:
+    return open_store("", tmp_path / "blobs", 60.0)
 
 
 @pytest.fixture
-def stage(store: FolderStore) -> Stage:
+def stage(store: BlobStore) -> Stage:
     runner = ThreadRunner("toy", ServiceSettings(), "toy_engines")
     return Stage(runner, BlobAccess(store.prefix))
 
@@ -73,7 +74,7 @@ def test_a_small_scene_travels_inline(stage: Stage) -> None:
     assert again == wire, "no generation loss after the first"
 
 
-def test_a_large_scene_travels_by_its_targets(stage: Stage, store: FolderStore) -> None:
+def test_a_large_scene_travels_by_its_targets(stage: Stage, store: BlobStore) -> None:
     made = scene(640, 360, 256)
     plate, environment = (blob_pb2.BlobTarget(url=store.new_target()) for _ in range(2))
     wire = scene_to_proto(made, stage, plate, environment)
@@ -82,7 +83,7 @@ def test_a_large_scene_travels_by_its_targets(stage: Stage, store: FolderStore) 
     assert same(made, scene_from_proto(wire, stage, "scene"))
 
 
-def test_a_large_scene_needs_its_targets(stage: Stage, store: FolderStore) -> None:
+def test_a_large_scene_needs_its_targets(stage: Stage, store: BlobStore) -> None:
     with pytest.raises(InvalidArgument) as refused:
         scene_to_proto(scene(640, 360), stage, no_target(), no_target())
     assert refused.value.violations[0].field == "plate_target"

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from lensora.core.blobs import INLINE_LIMIT, file_url, sha256_hex
 from lensora.core.errors import DeadlineExceeded, InvalidArgument, LensoraError, ResourceExhausted
 from lensora.detect.v1 import detect_pb2
+from lensora.runtime import stage
 from lensora.runtime.errors import from_rpc
 from lensora.runtime.settings import ServiceSettings
 from lensora.runtime.worker import ProcessRunner, WorkerSettings
@@ -206,3 +207,43 @@ async def test_bytes_that_are_no_request_are_an_argument_of_the_callers(serving:
             await raw(data).read()
     error = from_rpc(raised.value)
     assert isinstance(error, InvalidArgument) and error.reason == "MALFORMED_REQUEST"
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
+    """What the metric of fallbacks was told."""
+    told: list[tuple[int, Any]] = []
+
+    class Counter:
+        def add(self, amount: int, attributes: Any) -> None:
+            told.append((amount, attributes))
+
+    monkeypatch.setattr(stage, "_fallbacks", Counter())
+    return told
+
+
+async def test_who_stood_in_for_the_engine_is_named_noticed_logged_and_counted(
+    serving: Any, script: Script, counted: list[tuple[int, Any]]
+) -> None:
+    async with serving() as toy:
+        with capture_logs() as logs:
+            call = toy.stub.DetectObjects(script("stand_in", "scripted", "MODEL_CRASHED"), timeout=10)
+            *_, last = [response async for response in call]
+        assert last.result.engine.fingerprint == "toy/other@9"
+        assert last.result.photo.inline == b"done"
+        notice = dict(await call.trailing_metadata())[stage.NOTICE]
+        assert notice == "fallback; reason=MODEL_CRASHED; by=toy/other@9"
+    attributes = {"service": "toy", "engine": "scripted", "by": "other", "reason": "MODEL_CRASHED"}
+    assert counted == [(1, attributes)]
+    assert [log["reason"] for log in logs if log["event"] == "fallback"] == ["MODEL_CRASHED"]
+
+
+async def test_a_result_of_another_version_is_no_fallback(
+    serving: Any, script: Script, counted: list[tuple[int, Any]]
+) -> None:
+    async with serving() as toy:
+        call = toy.stub.DetectObjects(script("stand_in", "", ""), timeout=10)
+        *_, last = [response async for response in call]
+        assert last.result.engine.fingerprint == "toy/other@9"
+        assert stage.NOTICE not in dict(await call.trailing_metadata())
+    assert counted == []

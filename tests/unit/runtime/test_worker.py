@@ -285,3 +285,45 @@ async def test_a_worker_dies_with_a_parent_that_was_killed() -> None:
         assert pid in family and not gone(pid)
         parent.kill()
     await until(lambda: all(gone(member) for member in family))
+
+
+async def test_check_asks_the_engine_in_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "state"
+    file.write_text("well")
+    monkeypatch.setenv("TOY_FILE", str(file))
+    runner = ProcessRunner("toy", settings(engine="watched"), PACKAGE)
+    try:
+        await runner.start()
+        assert runner.engine.version == "3"
+        await asyncio.to_thread(runner.check)
+        assert runner.engine.version == "3-checked"
+        file.write_text("ill")
+        with pytest.raises(Unavailable) as told:
+            await asyncio.to_thread(runner.check)
+        assert told.value.reason == "TOY_ILL"
+        assert await runner.run(("echo", 1), lambda *_: None, None) == 1
+        file.write_text("crash")
+        await asyncio.to_thread(runner.check)  # a worker that ends is replaced, as after any run
+        file.write_text("well")
+        assert await runner.run(("echo", 2), lambda *_: None, None) == 2
+        await asyncio.to_thread(runner.check)
+    finally:
+        await runner.stop()
+
+
+async def test_check_does_not_disturb_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "state"
+    file.write_text("ill")
+    monkeypatch.setenv("TOY_FILE", str(file))
+    runner = ProcessRunner("toy", settings(engine="watched"), PACKAGE)
+    try:
+        await runner.start()
+        begun = asyncio.Event()
+        run = asyncio.create_task(runner.run(("stuck",), lambda *_: begun.set(), None))
+        await begun.wait()
+        await asyncio.to_thread(runner.check)  # the one line to the worker is taken
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    finally:
+        await runner.stop()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lensora.core import engines
 from lensora.core.errors import FailedPrecondition
 from services.segment.core import foreground, matting, upsample
-from services.segment.core.cutout import cut
+from services.segment.core.cutout import cut, cut_along
 
 RED, CELLS = (205, 45, 30), 320
 
@@ -151,3 +151,22 @@ def test_unmixing_inverts_compositing() -> None:
     front, back = np.full((1, 11, 3), 220, np.float32), np.full((1, 11, 3), 20, np.float32)
     mixed = (alpha[..., None] * front + (1 - alpha[..., None]) * back + 0.5).astype(np.uint8)
     assert np.abs(foreground.unmix(mixed, alpha, front, back).astype(int) - 220).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(300, 420), (1801, 2203)])
+def test_a_known_alpha_is_only_brought_to_full_size(size: tuple[int, int]) -> None:
+    picture, alpha = apple(*size)
+    fine = np.asarray(cv2.resize(alpha, (1024, 1024), interpolation=cv2.INTER_AREA), np.float32)
+    cutout = cut_along(picture, fine, engines.NullContext())
+    assert cutout.shape == (*size, 4) and cutout.dtype == np.uint8
+    found = cutout[..., 3] / 255
+    assert np.abs(found - alpha).mean() < 0.002
+    assert (cutout[..., :3] == picture)[found == 1].all()
+    edge = (found > 0.2) & (found < 0.8)
+    assert np.abs(cutout[..., :3][edge].astype(int) - RED)[:, 1].mean() < 25  # red, not cloth
+
+
+def test_a_known_alpha_without_a_solid_part() -> None:
+    picture, alpha = apple(300, 420)
+    with pytest.raises(FailedPrecondition):
+        cut_along(picture, np.float32(0.4) * alpha, engines.NullContext())

@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lensora.core.engines import Context
+from lensora.core.engines import Context, Made
 from lensora.core.errors import FieldViolation, InvalidArgument, LensoraError
 
 events: defaultdict[str, threading.Event] = defaultdict(threading.Event)
@@ -44,6 +44,9 @@ class Scripted:
 
     def engine_name(self, _: Context) -> str:
         return str(self.settings.engine)
+
+    def stand_in(self, _: Context, instead_of: str, reason: str) -> Made[str]:
+        return Made("done", "other", "9", instead_of, reason)
 
     def pid(self, _: Context) -> int:
         return os.getpid()

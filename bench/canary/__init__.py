@@ -1,0 +1,1 @@
+"""What the mesh does to calls, and canaries to customers, in figures."""

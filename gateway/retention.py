@@ -1,0 +1,205 @@
+"""What goes, and when: expired sessions and artifacts, kept results beyond their bound, what a caller deletes.
+
+Everything here takes rows away; bytes follow when no row refers to them any longer (``gateway.store.references``).
+A kept result goes with the last session that used it, or when the cache is over its bound and it was not used for
+longest; one that an open job's session used is left alone. So running jobs, unexpired artifacts and live sessions
+never miss anything, and all of it may run beside them, in several replicas, and be killed at any moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from sqlalchemy import ColumnElement, and_, delete, exists, func, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.blobs import BlobStore
+from gateway.model import JobStatus
+from gateway.settings import Settings
+from gateway.store import Store, references
+from gateway.store.tables import (
+    blob_references,
+    deliveries,
+    idempotency_keys,
+    job_events,
+    jobs,
+    result_uses,
+    sessions,
+    stage_results,
+)
+from lensora.core.errors import NotFound
+
+SETTLING = timedelta(minutes=15)
+"""An upload or a stage that has begun may take so long to refer to what it wrote; what is older was lost with its
+gateway."""
+
+_BATCH = 500
+
+_log = structlog.get_logger()
+
+_OPEN = jobs.c.status.in_([JobStatus.QUEUED, JobStatus.RUNNING])
+_of_session, _of_job = literal(references.of_session("")), literal(references.of_job(""))
+
+
+class SessionBusy(Exception):
+    """The session has open jobs; nothing was changed."""
+
+    def __init__(self, job_ids: list[str]) -> None:
+        super().__init__(", ".join(job_ids))
+        self.job_ids = job_ids
+
+
+class Retention:
+    """Removes what nobody may have or needs any longer."""
+
+    def __init__(self, settings: Settings, store: Store, blobs: BlobStore) -> None:
+        self._settings, self._store, self._blobs = settings, store, blobs
+        self._database = store.database
+
+    async def run(self) -> None:
+        """All of it, in one of the replicas."""
+        if min(await self._store.living(), default=None) != self._settings.executor_id:
+            return
+        await self.expire(datetime.now(UTC))
+        await self.bound_cache()
+        await self.sweep()
+
+    async def expire(self, now: datetime) -> None:
+        """Take away what has come of age: sessions, artifacts, results that no session uses, pins, and records."""
+        async with self._database.writing() as connection:
+            await self._expire_holders(connection, now)
+            await self._expire_results(connection, now)
+            await self._expire_records(connection, now - timedelta(days=self._settings.record_days))
+
+    async def bound_cache(self) -> None:
+        """Evict the results that were not used for longest until the rest fits, but none that an open job may need."""
+        result, uses = stage_results.c, result_uses.c
+        by = (uses.account_id == result.account_id, uses.digest == result.digest)
+        open_jobs = exists().where(*by, jobs.c.session_id == uses.session_id, _OPEN)
+        an_upload = exists().where(*by, ~exists().where(sessions.c.session_id == uses.session_id))
+        oldest = (
+            select(result.account_id, result.digest, result.size, result.used_at)
+            .where(~open_jobs, ~an_upload)
+            .order_by(result.used_at)
+        )
+        async with self._database.writing() as connection:
+            held = int((await connection.execute(select(func.coalesce(func.sum(result.size), 0)))).scalar_one())
+            if held <= self._settings.cache_bytes:
+                return
+            before = held
+            for account, digest, size, used_at in (await connection.execute(oldest)).all():
+                if held <= self._settings.cache_bytes:
+                    break
+                unused = (result.account_id == account, result.digest == digest, result.used_at == used_at)
+                held -= size if await self._drop_results(connection, *unused) else 0
+        if held < before:
+            _log.info("stage results evicted", bytes=before - held, left=held)
+
+    async def sweep(self) -> None:
+        """Remove all bytes that no row refers to, and what was left in the staging area."""
+        await self._blobs.run(self._blobs.sweep_staging, SETTLING.total_seconds() + self._settings.stage_seconds)
+        listed = self._blobs.listed()
+        while (some := await self._blobs.run(next, listed, None)) is not None:
+            await self._remove(*some)
+
+    async def forget(self, account: str, session_id: str) -> None:
+        """Delete a session and its jobs, with all their bytes that nothing else needs; the ledger stays.
+
+        Raises:
+            NotFound: reason ``SESSION_NOT_FOUND``.
+            SessionBusy: its jobs must be ended first.
+        """
+        async with self._database.writing() as connection:
+            mine = (sessions.c.account_id == account, sessions.c.session_id == session_id)
+            gone = await connection.execute(delete(sessions).where(*mine).returning(sessions.c.session_id))
+            if gone.first() is None:
+                raise NotFound("session_id: no such session", reason="SESSION_NOT_FOUND")
+            found = await connection.execute(
+                select(jobs.c.job_id, _OPEN).where(jobs.c.account_id == account, jobs.c.session_id == session_id)
+            )
+            of_it = found.all()
+            if busy := [job_id for job_id, is_open in of_it if is_open]:
+                raise SessionBusy(busy)
+            job_ids = [job_id for job_id, _ in of_it]
+            released = await self._drop_results(connection, await self._only_used_by(connection, account, session_id))
+            for holder in (references.of_session(session_id), *map(references.of_job, job_ids)):
+                released += await references.release(connection, account, holder)
+            await _drop_records(connection, [session_id, *job_ids])
+        for start in range(0, len(released), _BATCH):
+            await self._remove(account, released[start : start + _BATCH])
+
+    async def _expire_holders(self, connection: AsyncConnection, now: datetime) -> None:
+        living = exists().where(jobs.c.session_id == sessions.c.session_id, _OPEN)
+        ended = now - timedelta(days=self._settings.artifact_days)
+        expired_sessions = select(_of_session + sessions.c.session_id).where(sessions.c.expires_at <= now, ~living)
+        expired_jobs = select(_of_job + jobs.c.job_id).where(jobs.c.ended_at <= ended)
+        for holders in (expired_sessions, expired_jobs):
+            await connection.execute(delete(blob_references).where(blob_references.c.holder.in_(holders)))
+        pins = blob_references.c.holder.startswith(references.a_pin(""))
+        lost = delete(blob_references).where(pins, blob_references.c.created_at <= now - SETTLING)
+        await connection.execute(lost)
+
+    async def _expire_results(self, connection: AsyncConnection, now: datetime) -> None:
+        session_id = result_uses.c.session_id
+        living = exists().where(sessions.c.session_id == session_id, sessions.c.expires_at > now)
+        working = exists().where(jobs.c.session_id == session_id, _OPEN)
+        old = result_uses.c.created_at <= now - SETTLING  # a session comes after the detection that it rests on
+        await connection.execute(delete(result_uses).where(~living, ~working, old))
+        await self._drop_results(connection, ~_used(), stage_results.c.used_at <= now - SETTLING)
+
+    async def _expire_records(self, connection: AsyncConnection, before: datetime) -> None:
+        old_jobs = select(jobs.c.job_id).where(jobs.c.ended_at <= before).limit(_BATCH)
+        await _drop_records(connection, [job_id for (job_id,) in await connection.execute(old_jobs)])
+        has_jobs = exists().where(jobs.c.session_id == sessions.c.session_id)
+        old_sessions = select(sessions.c.session_id).where(sessions.c.expires_at <= before, ~has_jobs).limit(_BATCH)
+        await _drop_records(connection, [session_id for (session_id,) in await connection.execute(old_sessions)])
+
+    async def _only_used_by(self, connection: AsyncConnection, account: str, session_id: str) -> ColumnElement[bool]:
+        """Take the session's uses away; what it alone had used."""
+        mine = (result_uses.c.account_id == account, result_uses.c.session_id == session_id)
+        gone = await connection.execute(delete(result_uses).where(*mine).returning(result_uses.c.digest))
+        digests = [digest for (digest,) in gone]
+        return and_(stage_results.c.account_id == account, stage_results.c.digest.in_(digests), ~_used())
+
+    async def _drop_results(self, connection: AsyncConnection, *which: ColumnElement[bool]) -> list[str]:
+        """Delete kept results; the blobs that they referred to."""
+        result = stage_results.c
+        gone = await connection.execute(delete(stage_results).where(*which).returning(result.account_id, result.digest))
+        released: list[str] = []
+        for account, digest in gone.all():
+            same = (result_uses.c.account_id == account, result_uses.c.digest == digest)
+            await connection.execute(delete(result_uses).where(*same))
+            released += await references.release(connection, account, references.of_result(digest))
+        return released
+
+    async def _remove(self, account: str, digests: Sequence[str]) -> None:
+        """Remove those of these blobs that nobody refers to; see ``gateway.store.references``."""
+        async with self._database.reading() as connection:
+            if not await references.unreferred(connection, account, digests):
+                return
+        async with self._database.writing() as connection:
+            await references.lock(connection, account)
+            rubbish = await references.unreferred(connection, account, digests)
+            if rubbish:
+                await self._blobs.run(self._blobs.remove, account, rubbish)
+                _log.info("blobs removed", account=account, count=len(rubbish))
+
+
+def _used() -> ColumnElement[bool]:
+    """Whether any session uses the result."""
+    result = stage_results.c
+    return exists().where(result_uses.c.account_id == result.account_id, result_uses.c.digest == result.digest)
+
+
+async def _drop_records(connection: AsyncConnection, ids: list[str]) -> None:
+    """Delete the rows of jobs and sessions, and what hangs on them."""
+    for column in (
+        deliveries.c.job_id,
+        job_events.c.job_id,
+        idempotency_keys.c.resource_id,
+        jobs.c.job_id,
+        sessions.c.session_id,
+    ):
+        await connection.execute(delete(column.table).where(column.in_(ids)))

@@ -1,0 +1,1 @@
+"""A package, so that its shared servers end with its last test."""

@@ -1,0 +1,1 @@
+"""Stands where TRELLIS.2's o_voxel would; see ``trellis``."""

@@ -1,0 +1,1 @@
+"""Stands where Stable Fast 3D would; see ``trellis``."""

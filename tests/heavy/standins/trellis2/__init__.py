@@ -1,0 +1,1 @@
+"""Stands where TRELLIS.2 would; see ``trellis``."""

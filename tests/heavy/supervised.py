@@ -1,0 +1,28 @@
+"""A supervised Triton in a process of its own: ``python supervised.py FOLDER ENVIRONMENT``; loads nothing by itself.
+
+Says one JSON object when it is ready, and stops when its standard input ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from lensora.runtime import tritonserver
+from lensora.runtime.telemetry import configure_logs
+
+
+async def main(folder: Path, environment: Path) -> None:
+    """Run until standard input ends."""
+    configure_logs("supervisor", level="info", log_format="json")
+    home = tritonserver.Environment(environment)
+    async with tritonserver.running(folder / "triton.log", (), folder / "repository", home) as server:
+        assert server.process is not None
+        print(json.dumps({"address": server.address, "pid": server.process.pid}), flush=True)  # noqa: T201
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))
