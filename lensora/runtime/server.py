@@ -34,6 +34,9 @@ SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),  # a taken port is an error, not a second listener
     ("grpc.max_receive_message_length", 32 * 1024 * 1024),
     ("grpc.max_send_message_length", 32 * 1024 * 1024),
+    # a caller is asked for no more than this ahead of what was read; gRPC else widens it to megabytes a stream
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 256 * 1024),
 )
 
 LIVENESS = "liveness"
