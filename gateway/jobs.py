@@ -327,8 +327,9 @@ class Studio:
         return resource_id
 
     async def _require_room(self, account: str) -> None:
-        for whose, limit in ((account, self._settings.open_jobs_per_account), (None, self._settings.open_jobs)):
-            if await self._store.count_open(whose) >= limit:
+        limits = self._settings.open_jobs_per_account, self._settings.open_jobs
+        for count, limit in zip(await self._store.count_open(account), limits, strict=True):
+            if count >= limit:
                 message = f"{limit} jobs are queued or running already; nothing was charged"
                 raise ResourceExhausted(message, reason="QUEUE_FULL", retry_after_s=10.0)
 

@@ -46,6 +46,8 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = create_async_engine(_with_driver(self.url, "aiosqlite"), **_POOL)
         self._writer = self._engine.execution_options(writing=True)
+        # Postgres shows each statement what was committed before it, in a transaction or not: no need to pay for one
+        self._reader = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
         if self.is_sqlite:
             event.listen(self._engine.sync_engine, "connect", lambda connection, _: _make_durable(connection, None))
             event.listen(self._engine.sync_engine, "begin", _begin)
@@ -63,7 +65,7 @@ class Database:
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection to read through."""
-        connection = _Steady(self._engine)
+        connection = _Steady(self._reader)
         try:
             await _whole(connection.start())
             yield connection

@@ -125,13 +125,12 @@ class Store:
             rows = await connection.execute(query.order_by(jobs.c.number.desc()).limit(limit))
             return [(number, _JOB.validate_json(body)) for number, body in rows]
 
-    async def count_open(self, account: str | None = None) -> int:
-        """How many jobs have not ended, of one account or of all."""
-        query = select(func.count()).select_from(jobs).where(_OPEN)
-        if account is not None:
-            query = query.where(jobs.c.account_id == account)
+    async def count_open(self, account: str) -> tuple[int, int]:
+        """How many jobs have not ended: of one account, and of all."""
+        query = select(func.count().filter(jobs.c.account_id == account), func.count()).where(_OPEN)
         async with self.database.reading() as connection:
-            return int((await connection.execute(query)).scalar_one())
+            mine, every = (await connection.execute(query)).one()
+            return int(mine), int(every)
 
     async def open_runs(self) -> list[Run]:
         """All jobs that have not ended, oldest first."""
