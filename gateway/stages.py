@@ -198,12 +198,11 @@ class Stages:
     async def _find_or_make(self, work: Work, stage: _Stage) -> Outcome[Any]:
         digest = stage.digest(await self._fingerprint(stage.service))
         async with self._turns.setdefault((work.account, digest), asyncio.Lock()):  # who asks for the same waits for it
-            kept = await self.store.stage_result(work.account, digest, work.session_id)
+            kept = await self._find(work, stage, digest)
+            if kept is None and await self._connect(stage.service):  # another replica may have kept it meanwhile
+                kept = await self._find(work, stage, digest)
             if kept is not None:
-                result = stage.result_type.FromString(kept)
-                if await self.blobs.run(self._all_there, work.account, result):
-                    return Outcome(result, reused=True, fingerprint=result.engine.fingerprint)
-            await self._connect(stage.service)
+                return kept
             pin = uuid.uuid4().hex
             result = await self._make(work, stage, pin)
             fingerprint = self._fingerprints[stage.service] = result.engine.fingerprint
@@ -218,6 +217,14 @@ class Stages:
                 pin,
             )
             return Outcome(result, reused=False, fingerprint=fingerprint)
+
+    async def _find(self, work: Work, stage: _Stage, digest: str) -> Outcome[Any] | None:
+        kept = await self.store.stage_result(work.account, digest, work.session_id)
+        if kept is None:
+            return None
+        result = stage.result_type.FromString(kept)
+        whole = await self.blobs.run(self._all_there, work.account, result)
+        return Outcome(result, reused=True, fingerprint=result.engine.fingerprint) if whole else None
 
     async def _make(self, work: Work, stage: _Stage, pin: str) -> Any:
         call = type(stage.request)()
@@ -278,14 +285,21 @@ class Stages:
             self._fingerprints[service], self._asked[service] = answer.engine.fingerprint, time.monotonic()
         return self._fingerprints[service]
 
-    async def _connect(self, service: str) -> None:
-        """Wait for a service that is starting, or starting again; nothing is lost by that, its work has not begun."""
+    async def _connect(self, service: str) -> bool:
+        """Wait for a service that is starting, or starting again; nothing is lost by that, its work has not begun.
+
+        Returns:
+            Whether there was anything to wait for.
+        """
+        if self._channel(service).get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            return False
         try:
             # not wait_for: in Python 3.11 it swallows a cancel that comes together with the answer
             async with asyncio.timeout(self.settings.connect_seconds):
                 await self._channel(service).channel_ready()
         except TimeoutError:
             raise _Absent(_gone(service).message, reason="STAGE_UNAVAILABLE") from None
+        return True
 
     def _channel(self, service: str) -> grpc.aio.Channel:
         if service not in self._channels:

@@ -13,6 +13,7 @@ import pytest
 from gateway import ledger
 from gateway.model import Session
 from gateway.options import JobOptions, PromptBackground
+from gateway.stages import Stages
 from lensora.studio.v1 import studio_pb2
 from lensora.type.v1 import geometry_pb2, scene_pb2
 from tests.contract.harness import Gateway, running_gateway, spec_of
@@ -186,3 +187,26 @@ async def test_a_failed_stage_keeps_nothing_and_the_others_results_stay(gateway:
     counts = services.counts()
     assert counts.pop("Render") == 1
     assert set(counts) <= {"Compose"}, "which the failure may have cancelled"
+
+
+async def test_what_another_replica_kept_while_a_service_was_away_is_found(
+    gateway: Gateway, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await gateway.upload()
+    first = await gateway.finished((await gateway.create(spec_of(session.session_id))).job_id)
+    counts, look, asked = services.counts(), gateway.store.stage_result, set[str]()
+
+    async def too_early(account: str, digest: str, session_id: str) -> bytes | None:
+        if digest in asked:
+            return await look(account, digest, session_id)
+        asked.add(digest)
+        return None
+
+    async def waited(*_: object) -> bool:
+        return True
+
+    monkeypatch.setattr(gateway.store, "stage_result", too_early)
+    monkeypatch.setattr(Stages, "_connect", waited)
+    again = await gateway.finished((await gateway.create(spec_of(session.session_id))).job_id)
+    assert services.counts() == counts
+    assert [one.sha256 for one in again.artifacts] == [one.sha256 for one in first.artifacts]
