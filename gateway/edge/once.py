@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -22,5 +23,10 @@ class Once(Generic[Value]):
         task = self._tasks.get(key)
         if task is None:
             task = self._tasks[key] = asyncio.create_task(make())
-            asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._tasks.pop, key, None)
+            task.add_done_callback(functools.partial(self._keep, key))
         return await asyncio.shield(task)
+
+    def _keep(self, key: str, task: asyncio.Task[Value]) -> None:
+        """For a while; a failure is told to those who wait for it, and to nobody later."""
+        failed = task.cancelled() or task.exception() is not None
+        asyncio.get_running_loop().call_later(0.0 if failed else _KEPT_SECONDS, self._tasks.pop, key, None)
