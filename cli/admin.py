@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.running import run, typed_errors
+from cli.running import typed_errors
 
 if TYPE_CHECKING:
     from gateway.store import Database
@@ -89,10 +89,10 @@ def webhook_secret(
     """What the account's webhooks are signed with (Standard Webhooks)."""
     from gateway import accounts, webhooks
 
-    async def read(database: Database) -> str:
+    def read(database: Database) -> str:
         accounts.check_account(account)
-        async with database.writing() as connection:
-            return await webhooks.secret(connection, account, renew=renew)
+        with database.writing() as connection:
+            return webhooks.secret(connection, account, renew=renew)
 
     typer.echo(_on(home, database_url, read))
 
@@ -111,11 +111,11 @@ def grant_credits(
     """Give credits to an account."""
     from gateway import accounts, ledger
 
-    async def grant(database: Database) -> tuple[bool, int]:
+    def grant(database: Database) -> tuple[bool, int]:
         accounts.check_account(account)
-        async with database.writing() as connection:
-            first = await ledger.grant(connection, account, grant_id or str(uuid.uuid4()), amount)
-            return first, (await ledger.balance(connection, account)).available
+        with database.writing() as connection:
+            first = ledger.grant(connection, account, grant_id or str(uuid.uuid4()), amount)
+            return first, ledger.balance(connection, account).available
 
     first, available = _on(home, database_url, grant)
     if as_json:
@@ -136,10 +136,10 @@ def show_credits(
     """An account's balance, and what changed it."""
     from gateway import accounts, ledger
 
-    async def read(database: Database) -> tuple[ledger.Balance, list[ledger.Entry]]:
+    def read(database: Database) -> tuple[ledger.Balance, list[ledger.Entry]]:
         accounts.check_account(account)
-        async with database.reading() as connection:
-            return await ledger.balance(connection, account), await ledger.entries(connection, account, limit)
+        with database.reading() as connection:
+            return ledger.balance(connection, account), ledger.entries(connection, account, limit)
 
     balance, entries = _on(home, database_url, read)
     rows = [
@@ -193,13 +193,13 @@ def downgrade(
     typer.echo(f"the database is at version {'none' if version == 'base' else version}")
 
 
-async def _in_schema(database: Database, change: Callable[..., Result], *values: Any) -> Result:
-    async with database.writing() as connection:
-        return await connection.run_sync(change, *values)
+def _in_schema(database: Database, change: Callable[..., Result], *values: Any) -> Result:
+    with database.writing() as connection:
+        return change(connection, *values)
 
 
 def _on(
-    home: Path | None, database_url: str | None, work: Callable[[Database], Awaitable[Result]], *, migrated: bool = True
+    home: Path | None, database_url: str | None, work: Callable[[Database], Result], *, migrated: bool = True
 ) -> Result:
     """What ``work`` makes of the gateway's database, whose tables are made first where there are none."""
     from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -208,7 +208,7 @@ def _on(
     from gateway.store import Database, schema
     from lensora.core.errors import InvalidArgument, Unavailable
 
-    async def do() -> Result:
+    with typed_errors(Console(stderr=True)):
         given = {"home": home, "database_url": database_url}
         settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
         if not settings.database_url:
@@ -219,16 +219,12 @@ def _on(
             raise InvalidArgument.of("database-url", "postgresql://user:password@host/name") from None
         try:
             if migrated:
-                await _in_schema(database, schema.create_or_require)
-            return await work(database)
+                _in_schema(database, schema.create_or_require)
+            return work(database)
         except DBAPIError as error:
             raise Unavailable(f"the database does not answer: {error.orig}", reason="DATABASE_UNAVAILABLE") from error
         finally:
-            await database.close()
-
-    with typed_errors(Console(stderr=True)):
-        result: Result = run(do())
-        return result
+            database.close()
     raise AssertionError("typed_errors ends the command")
 
 

@@ -37,7 +37,7 @@ def check_account(account: str) -> None:
         raise InvalidArgument.of("account", "1 to 63 of a-z, 0-9 and -, not beginning with -")
 
 
-async def create_key(database: Database, account: str, label: str = "") -> str:
+def create_key(database: Database, account: str, label: str = "") -> str:
     """A new key of an account, which need not exist before; this is the only time that anyone sees it whole.
 
     Raises:
@@ -54,20 +54,20 @@ async def create_key(database: Database, account: str, label: str = "") -> str:
         "label": label,
         "created_at": datetime.now(UTC),
     }
-    async with database.writing() as connection:
-        await connection.execute(insert(api_keys).values(row))
+    with database.writing() as connection:
+        connection.execute(insert(api_keys).values(row))
     return f"lsk_{key_id}_{secret}"
 
 
-async def list_keys(database: Database) -> list[ApiKey]:
+def list_keys(database: Database) -> list[ApiKey]:
     """All keys of all accounts, oldest first."""
     columns = [api_keys.c[name] for name in ApiKey.__slots__]
-    async with database.reading() as connection:
-        rows = await connection.execute(select(*columns).order_by(api_keys.c.created_at, api_keys.c.key_id))
+    with database.reading() as connection:
+        rows = connection.execute(select(*columns).order_by(api_keys.c.created_at, api_keys.c.key_id))
         return [ApiKey(*row) for row in rows]
 
 
-async def revoke_key(database: Database, key_id: str) -> None:
+def revoke_key(database: Database, key_id: str) -> None:
     """End a key; doing so again changes nothing.
 
     Raises:
@@ -75,14 +75,14 @@ async def revoke_key(database: Database, key_id: str) -> None:
     """
     change = update(api_keys).where(api_keys.c.key_id == key_id).returning(api_keys.c.key_id)
     when = {"revoked_at": datetime.now(UTC)}
-    async with database.writing() as connection:
-        if (await connection.execute(change.where(api_keys.c.revoked_at.is_(None)).values(when))).first() is None:
-            known = await connection.execute(select(api_keys.c.key_id).where(api_keys.c.key_id == key_id))
+    with database.writing() as connection:
+        if connection.execute(change.where(api_keys.c.revoked_at.is_(None)).values(when)).first() is None:
+            known = connection.execute(select(api_keys.c.key_id).where(api_keys.c.key_id == key_id))
             if known.first() is None:
                 raise NotFound("key_id: no such key", reason="KEY_NOT_FOUND")
 
 
-async def authenticate(database: Database, key: str) -> str:
+def authenticate(database: Database, key: str) -> str:
     """The account that a key speaks for.
 
     Raises:
@@ -93,8 +93,8 @@ async def authenticate(database: Database, key: str) -> str:
         query = select(api_keys.c.account_id, api_keys.c.secret_sha256).where(
             api_keys.c.key_id == parts[1], api_keys.c.revoked_at.is_(None)
         )
-        async with database.reading() as connection:
-            row = (await connection.execute(query)).first()
+        with database.reading() as connection:
+            row = connection.execute(query).first()
         if row is not None and hmac.compare_digest(row[1], hashlib.sha256(parts[2].encode()).hexdigest()):
             return str(row[0])
     raise Unauthenticated("a valid API key is required: Authorization: Bearer lsk_…", reason="UNAUTHENTICATED")

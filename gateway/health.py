@@ -49,11 +49,15 @@ class Health:
 
     async def _database_is_well(self) -> bool:
         try:
-            async with asyncio.timeout(_CHECK_SECONDS), self._database.reading() as connection:
-                await connection.execute(select(1))
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await self._database.run(self._ask_database)
         except (DBAPIError, TimeoutError):
             return False
         return True
+
+    def _ask_database(self) -> None:
+        with self._database.reading() as connection:
+            connection.execute(select(1))
 
     async def _blobs_are_well(self) -> bool:
         try:

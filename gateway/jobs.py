@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
+from sqlalchemy import Connection
+
 from gateway import accounts, ledger
 from gateway.blobs import BlobStore
 from gateway.limits import RateLimiter
@@ -30,13 +32,12 @@ from gateway.retention import Retention, SessionBusy
 from gateway.runner import Runner
 from gateway.settings import Settings
 from gateway.stages import Stages, Work
-from gateway.store import Call, Run, Store
+from gateway.store import Call, Run, Store, in_thread
 from gateway.uploads import Upload, receiving
 from gateway.webhooks import Sender
 from gateway.workflow import Executor, every
 from lensora.core.blobs import sha256_hex
 from lensora.core.errors import (
-    AlreadyExists,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -61,7 +62,7 @@ class Studio:
         self, settings: Settings, store: Store, blobs: BlobStore, stages: Stages, outside: Outside | None = None
     ) -> None:
         self._settings, self._store, self._blobs, self._stages = settings, store, blobs, stages
-        self._database = store.database
+        self.database = store.database
         self._hub = Hub(store, settings.poll_seconds)
         runner = Runner(settings, store, self._hub, stages)
         self._executor = Executor(settings, store, runner.work, runner.give_up)
@@ -75,8 +76,7 @@ class Studio:
         """Open the store, and take up what an earlier process left unfinished."""
         await self._store.open(migrate=self._settings.migrate)
         if self._settings.auth == "off":
-            async with self._database.writing() as connection:
-                await ledger.grant(connection, LOCAL_ACCOUNT, "auth=off", ledger.MAX_GRANT)
+            await self._fund(LOCAL_ACCOUNT)
         await self._executor.start()
         self._sender.start()
         chore = every(self._settings.retention_seconds, "retention", self._retention.run)
@@ -91,7 +91,7 @@ class Studio:
         await self._executor.stop()
         await self._hub.stop()
         await self._stages.close()
-        await self._database.close()
+        await asyncio.to_thread(self.database.close)
 
     async def authenticate(self, key: str) -> str:
         """The account that calls; every call counts.
@@ -103,7 +103,7 @@ class Studio:
         if self._settings.auth == "off":
             identify(account=LOCAL_ACCOUNT)
             return LOCAL_ACCOUNT
-        account = await accounts.authenticate(self._database, key)
+        account = await self.database.run(accounts.authenticate, self.database, key)
         identify(account=account)
         self._limiter.take(account)
         return account
@@ -120,8 +120,7 @@ class Studio:
             FailedPrecondition: reason ``INSUFFICIENT_CREDITS``, before anything is read.
         """
         checked_key(key)
-        async with self._database.reading() as connection:
-            await ledger.require(connection, account, ledger.INIT_PRICE)
+        await self._require_credits(account, ledger.INIT_PRICE)
         async with receiving(self._settings, account, key) as upload:
             yield upload
 
@@ -135,7 +134,7 @@ class Studio:
         """
         account, key = upload.account, upload.key
         body = upload.digest(options.model_dump_json().encode())
-        if made := await self._made_before(account, "init", key, body):
+        if key and (made := await self._made_before(account, "init", key, body)):
             return await self.session(account, made)
         session_id = str(uuid.uuid4())
         work = Work(account, session_id, uuid.uuid4().hex, _ignore)
@@ -154,12 +153,8 @@ class Studio:
             created_at=now,
             expires_at=now + timedelta(hours=self._settings.session_hours),
         )
-        async with self._database.writing() as connection:
-            mine = not key or await self._store.claim_key(connection, account, "init", key, body, session_id)
-            if mine:
-                await self._store.add_session(connection, session)
-                await ledger.charge_init(connection, account, session_id)
-        return session if mine else await self.create_session(upload, options)
+        made = await self._add_session(session, key, body)
+        return session if made is None else await self.session(account, made)
 
     async def session(self, account: str, session_id: str) -> Session:
         """A session that can be used.
@@ -168,12 +163,7 @@ class Studio:
             NotFound: not in this account.
             FailedPrecondition: reason ``SESSION_EXPIRED``.
         """
-        session = await self._store.session(account, session_id) if _ID.fullmatch(session_id) else None
-        if session is None:
-            raise NotFound("session_id: no such session", reason="SESSION_NOT_FOUND")
-        if session.expires_at <= datetime.now(UTC):
-            raise FailedPrecondition("session_id: the session has expired; upload again", reason="SESSION_EXPIRED")
-        return session
+        return _usable(await self._store.session(account, session_id) if _ID.fullmatch(session_id) else None)
 
     async def delete_session(self, account: str, session_id: str) -> None:
         """Forget a session and its jobs, and remove all their bytes that nothing else needs.
@@ -208,14 +198,6 @@ class Studio:
             ResourceExhausted: reason ``QUEUE_FULL``.
         """
         checked_key(key)
-        body = sha256_hex(options.model_dump_json().encode())
-        if made := await self._made_before(account, "transform", key, body):
-            return await self.job(account, made)
-        session = await self.session(account, str(options.session_id))
-        if options.object_index >= len(session.objects):
-            last = len(session.objects) - 1
-            raise InvalidArgument.of("object_index", f"0 to {last} in this session, not {options.object_index}")
-        await self._require_room(account)
         job = Job(
             str(uuid.uuid4()),
             account,
@@ -226,16 +208,13 @@ class Studio:
         )
         identify(job_id=job.job_id)
         if isinstance(options.background, PictureBackground):
+            made = await self._check_job(job, key)
+            if made is not None:
+                return await self.job(account, made)
             await self._store.pin(account, job.job_id, [options.background.sha256])
             await self._blobs.run(self._blobs.put, account, picture)
-        async with self._database.writing() as connection:
-            mine = not key or await self._store.claim_key(connection, account, "transform", key, body, job.job_id)
-            if mine:
-                await self._store.hold_session(connection, session.session_id)
-                number = await self._store.add_job(connection, job)
-                await ledger.hold(connection, account, job.job_id)
-                await self._executor.enqueue(connection, Run(account, job.job_id, job.job_id, 1, number))
-        return job if mine else await self.create_job(account, options, picture, key)
+        made = await self._add_job(job, key)
+        return job if made is None else await self.job(account, made)
 
     async def job(self, account: str, job_id: str) -> Job:
         """The job as it is now.
@@ -255,10 +234,13 @@ class Studio:
             raise InvalidArgument.of("after_seq", f"0 or more, not {after}")
         seen = self._hub.seen(account, job_id)
         if seen is None or after > seen.seq:  # we need not be the first to know
-            await self.job(account, job_id)
-            after = min(after, await self._store.last_seq(job_id))  # else who asks for too much waits for ever
-            job = await self.job(account, job_id)  # once more: it may have ended in between
-            if job.status.terminal and after >= await self._store.last_seq(job_id):
+            standing = await self._store.standing(account, job_id) if _ID.fullmatch(job_id) else None
+            if standing is None:
+                raise NotFound("job_id: no such job", reason="JOB_NOT_FOUND")
+            identify(job_id=job_id)
+            job, last = standing
+            after = min(after, last)  # else who asks for too much waits for ever
+            if job.status.terminal and after == last:
                 return
         elif seen.status.terminal and after == seen.seq:
             return
@@ -308,30 +290,85 @@ class Studio:
 
     async def credits(self, account: str, limit: int = 100) -> tuple[ledger.Balance, list[ledger.Entry]]:
         """What the account has, and its latest transactions."""
-        async with self._database.reading() as connection:
-            return await ledger.balance(connection, account), await ledger.entries(connection, account, limit)
+        return await self._credits(account, limit)
 
-    async def _made_before(self, account: str, call: Call, key: str, body: str) -> str | None:
-        """What an earlier call with this key made.
+    @in_thread
+    def _fund(self, account: str) -> None:
+        with self.database.writing() as connection:
+            ledger.grant(connection, account, "auth=off", ledger.MAX_GRANT)
 
-        Raises:
-            AlreadyExists: reason ``IDEMPOTENCY_KEY_REUSED``.
-        """
-        made = await self._store.made_before(account, call, key, body) if key else None
-        if made is None:
-            return None
-        resource_id, same = made
-        if not same:
-            message = "idempotency_key: used before, with another body"
-            raise AlreadyExists(message, reason="IDEMPOTENCY_KEY_REUSED")
-        return resource_id
+    @in_thread
+    def _require_credits(self, account: str, credits_: int) -> None:
+        with self.database.reading() as connection:
+            ledger.require(connection, account, credits_)
 
-    async def _require_room(self, account: str) -> None:
+    @in_thread
+    def _credits(self, account: str, limit: int) -> tuple[ledger.Balance, list[ledger.Entry]]:
+        with self.database.reading() as connection:
+            return ledger.balance(connection, account), ledger.entries(connection, account, limit)
+
+    @in_thread
+    def _made_before(self, account: str, call: Call, key: str, body: str) -> str | None:
+        with self.database.reading() as connection:
+            return self._store.made_before(connection, account, call, key, body)
+
+    @in_thread
+    def _add_session(self, session: Session, key: str, body: str) -> str | None:
+        """Store a session and charge for it; what an earlier call with this key made instead, if one did."""
+        account = session.account_id
+        with self.database.writing() as connection:
+            if key and (made := self._store.claim_key(connection, account, "init", key, body, session.session_id)):
+                return made
+            self._store.add_session(connection, session)
+            ledger.charge_init(connection, account, session.session_id)
+        return None
+
+    @in_thread
+    def _check_job(self, job: Job, key: str) -> str | None:
+        """Raise what ``_add_job`` would, and write nothing; what an earlier call with this key made, if one did."""
+        with self.database.reading() as connection:
+            body = _digest(job.options)
+            if key and (made := self._store.made_before(connection, job.account_id, "transform", key, body)):
+                return made
+            self._admit(connection, job)
+        return None
+
+    @in_thread
+    def _add_job(self, job: Job, key: str) -> str | None:
+        """Store a job, queue it and hold its price; what an earlier call with this key made instead, if one did."""
+        account, body = job.account_id, _digest(job.options)
+        with self.database.writing() as connection:
+            if key and (made := self._store.claim_key(connection, account, "transform", key, body, job.job_id)):
+                return made
+            self._admit(connection, job)
+            number = self._store.add_job(connection, job)
+            self._executor.enqueue(connection, Run(account, job.job_id, job.job_id, 1, number))
+            ledger.hold(connection, account, job.job_id)  # last: from here on the account's other jobs wait for this
+        return None
+
+    def _admit(self, connection: Connection, job: Job) -> None:
+        """Refuse a job that cannot be, or for which there is no room."""
+        session = _usable(self._store.hold_session(connection, job.account_id, str(job.options.session_id)))
+        if job.options.object_index >= len(session.objects):
+            last = len(session.objects) - 1
+            raise InvalidArgument.of("object_index", f"0 to {last} in this session, not {job.options.object_index}")
         limits = self._settings.open_jobs_per_account, self._settings.open_jobs
-        for count, limit in zip(await self._store.count_open(account), limits, strict=True):
+        for count, limit in zip(self._store.count_open(connection, job.account_id), limits, strict=True):
             if count >= limit:
                 message = f"{limit} jobs are queued or running already; nothing was charged"
                 raise ResourceExhausted(message, reason="QUEUE_FULL", retry_after_s=10.0)
+
+
+def _digest(options: JobOptions) -> str:
+    return sha256_hex(options.model_dump_json().encode())
+
+
+def _usable(session: Session | None) -> Session:
+    if session is None:
+        raise NotFound("session_id: no such session", reason="SESSION_NOT_FOUND")
+    if session.expires_at <= datetime.now(UTC):
+        raise FailedPrecondition("session_id: the session has expired; upload again", reason="SESSION_EXPIRED")
+    return session
 
 
 async def _ignore(fraction: float, phase: str) -> None:

@@ -9,13 +9,12 @@ Every function works inside the transaction of the database that it is handed, t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, Table, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.tables import balances, ledger_entries, ledger_transactions
 from lensora.core.errors import AlreadyExists, FailedPrecondition, InvalidArgument
@@ -44,6 +43,9 @@ class Balance:
     issued: int = 0
 
 
+_NOTHING = asdict(Balance())
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One transaction as its account sees it: what it changed of ``available`` and ``held``."""
@@ -55,7 +57,7 @@ class Entry:
     created_at: datetime
 
 
-async def grant(connection: AsyncConnection, account: str, grant_id: str, credits_: int) -> bool:
+def grant(connection: Connection, account: str, grant_id: str, credits_: int) -> bool:
     """Give credits, 1 to ``MAX_GRANT``; the same grant again does nothing. Returns whether it was the first.
 
     Raises:
@@ -67,63 +69,63 @@ async def grant(connection: AsyncConnection, account: str, grant_id: str, credit
     if not (0 < len(grant_id) <= _ID_LENGTH and grant_id.isascii() and grant_id.isprintable()):
         raise InvalidArgument.of("id", f"1 to {_ID_LENGTH} printable ASCII characters")
     transaction_id = f"grant:{grant_id}"
-    if await _move(connection, account, transaction_id, "grant", "issued", "available", credits_):
+    if _move(connection, account, transaction_id, "grant", "issued", "available", credits_):
         return True
-    if await _booked(connection, account, transaction_id, "available") != credits_:
+    if _booked(connection, account, transaction_id, "available") != credits_:
         raise AlreadyExists("id: used before, for another grant", reason="GRANT_ID_REUSED")
     return False
 
 
-async def charge_init(connection: AsyncConnection, account: str, session_id: str) -> None:
+def charge_init(connection: Connection, account: str, session_id: str) -> None:
     """Take the price of an upload.
 
     Raises:
         FailedPrecondition: reason ``INSUFFICIENT_CREDITS``.
     """
-    await _move(connection, account, f"init:{session_id}", "init", "available", "earned", INIT_PRICE)
+    _move(connection, account, f"init:{session_id}", "init", "available", "earned", INIT_PRICE)
 
 
-async def hold(connection: AsyncConnection, account: str, job_id: str) -> None:
+def hold(connection: Connection, account: str, job_id: str) -> None:
     """Set the price of a job aside.
 
     Raises:
         FailedPrecondition: reason ``INSUFFICIENT_CREDITS``.
     """
-    await _move(connection, account, f"hold:{job_id}", "hold", "available", "held", JOB_PRICE)
+    _move(connection, account, f"hold:{job_id}", "hold", "available", "held", JOB_PRICE)
 
 
-async def settle(connection: AsyncConnection, account: str, job_id: str, *, succeeded: bool) -> bool:
+def settle(connection: Connection, account: str, job_id: str, *, succeeded: bool) -> bool:
     """End the job's hold, once: captured when it succeeded, else released. Returns whether this was the once.
 
     Whatever was held is what is settled, whatever a job costs by now; where nothing was held, nothing is.
     """
-    held = await _booked(connection, account, f"hold:{job_id}", "held")
+    held = _booked(connection, account, f"hold:{job_id}", "held")
     if held is None:
         return False
     kind = "capture" if succeeded else "release"
     to: Book = "earned" if succeeded else "available"
     # one id for both ends, so that a job cannot meet both
-    return await _move(connection, account, f"settle:{job_id}", kind, "held", to, held)
+    return _move(connection, account, f"settle:{job_id}", kind, "held", to, held)
 
 
-async def balance(connection: AsyncConnection, account: str) -> Balance:
+def balance(connection: Connection, account: str) -> Balance:
     """What the account has."""
-    row = (await connection.execute(select(balances).where(balances.c.account_id == account))).mappings().first()
+    row = connection.execute(select(balances).where(balances.c.account_id == account)).mappings().first()
     return Balance(**{name: row[name] for name in Balance.__slots__}) if row else Balance()
 
 
-async def require(connection: AsyncConnection, account: str, credits_: int) -> None:
+def require(connection: Connection, account: str, credits_: int) -> None:
     """Refuse early what could not be paid for; who pays checks again.
 
     Raises:
         FailedPrecondition: reason ``INSUFFICIENT_CREDITS``.
     """
-    available = (await balance(connection, account)).available
+    available = balance(connection, account).available
     if available < credits_:
         raise _poor(available, credits_)
 
 
-async def entries(connection: AsyncConnection, account: str, limit: int) -> list[Entry]:
+def entries(connection: Connection, account: str, limit: int) -> list[Entry]:
     """The account's latest transactions, newest first."""
     transactions, lines = ledger_transactions.c, ledger_entries.c
     wanted = (
@@ -133,7 +135,7 @@ async def entries(connection: AsyncConnection, account: str, limit: int) -> list
         .limit(limit)
         .subquery()
     )
-    rows = await connection.execute(
+    rows = connection.execute(
         select(wanted, lines.book, lines.amount)
         .join(ledger_entries, lines.transaction_id == wanted.c.transaction_id)
         .order_by(wanted.c.created_at.desc(), wanted.c.transaction_id)
@@ -151,46 +153,41 @@ async def entries(connection: AsyncConnection, account: str, limit: int) -> list
     return list(found.values())
 
 
-async def _booked(connection: AsyncConnection, account: str, transaction_id: str, book: Book) -> int | None:
+def _booked(connection: Connection, account: str, transaction_id: str, book: Book) -> int | None:
     """What a transaction of this account moved into one book; None where there is no such."""
     query = select(ledger_entries.c.amount).where(
         ledger_entries.c.transaction_id == transaction_id,
         ledger_entries.c.account_id == account,
         ledger_entries.c.book == book,
     )
-    return (await connection.execute(query)).scalar_one_or_none()
+    return connection.execute(query).scalar_one_or_none()
 
 
-async def _move(
-    connection: AsyncConnection, account: str, transaction_id: str, kind: str, source: Book, to: Book, credits_: int
+def _move(
+    connection: Connection, account: str, transaction_id: str, kind: str, source: Book, to: Book, credits_: int
 ) -> bool:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     row = {"transaction_id": transaction_id, "account_id": account, "kind": kind, "created_at": datetime.now(UTC)}
-    begun = (
-        dialect.insert(ledger_transactions)
-        .values(row)
-        .on_conflict_do_nothing()
-        .returning(ledger_transactions.c.transaction_id)
-    )
-    if (await connection.execute(begun)).first() is None:
+    begun = _insert(connection, ledger_transactions).on_conflict_do_nothing()
+    if connection.execute(begun.returning(ledger_transactions.c.transaction_id), row).first() is None:
         return False
-    await connection.execute(
-        dialect.insert(balances)
-        .values(account_id=account, available=0, held=0, earned=0, issued=0)
-        .on_conflict_do_nothing()
-    )
+    if source == "issued":  # a grant is the first that an account meets
+        connection.execute(_insert(connection, balances).on_conflict_do_nothing(), {"account_id": account, **_NOTHING})
     change = update(balances).where(balances.c.account_id == account)
     if source == "available":
         change = change.where(balances.c.available >= credits_)
     change = change.values({source: balances.c[source] - credits_, to: balances.c[to] + credits_})
-    if (await connection.execute(change.returning(balances.c.account_id))).first() is None:
-        raise _poor((await balance(connection, account)).available, credits_)
+    if connection.execute(change.returning(balances.c.account_id)).first() is None:
+        raise _poor(balance(connection, account).available, credits_)
     sides = [(source, -credits_), (to, credits_)]
-    await connection.execute(
+    connection.execute(
         insert(ledger_entries),
         [{"transaction_id": transaction_id, "book": b, "account_id": account, "amount": a} for b, a in sides],
     )
     return True
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
 
 def _poor(available: int, needed: int) -> FailedPrecondition:

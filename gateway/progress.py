@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import ledger, metrics, webhooks
 from gateway.model import WORK_STEPS, Job, JobError, JobEvent, JobStatus, Step, StepRecord, StepState
@@ -22,6 +24,10 @@ _log = structlog.get_logger()
 
 _MIN_FRACTION, _MIN_SECONDS = 0.02, 0.25
 """Progress within a step becomes an event only when it moved by so much, or after so long."""
+
+
+_LOOKS_ELSEWHERE = 10
+"""To one look at the jobs that run here."""
 
 
 class _Tail:
@@ -51,13 +57,24 @@ class _Tail:
 class Hub:
     """One tail a watched job, whoever watches and however many; no watcher waits for another.
 
-    Events of jobs that run in this process come straight from their journal, those of others by polling the table.
+    Events of jobs that run in this process come straight from their journal, those of others by polling the table; it
+    is read now and then for the former, too, whom another replica may have ended.
     """
 
     def __init__(self, store: Store, poll_seconds: float) -> None:
         self._store, self._seconds = store, poll_seconds
         self._tails: dict[str, _Tail] = {}
+        self._here: set[str] = set()
         self._poller: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def running_here(self, job_id: str) -> Iterator[None]:
+        """The time in which this process works on a job."""
+        self._here.add(job_id)
+        try:
+            yield
+        finally:
+            self._here.discard(job_id)
 
     def tell(self, job_id: str, event: JobEvent) -> None:
         """An event was stored."""
@@ -112,10 +129,13 @@ class Hub:
             tail.add(await self._store.events(tail.account, job_id, tail.last))
 
     async def _poll(self) -> None:
-        while True:
+        for look in itertools.count():
             await asyncio.sleep(self._seconds)
+            some = [job_id for job_id in self._tails if job_id not in self._here or look % _LOOKS_ELSEWHERE == 0]
+            if not some:
+                continue
             try:
-                for job_id, seq in (await self._store.last_seqs(list(self._tails))).items():
+                for job_id, seq in (await self._store.last_seqs(some)).items():
                     tail = self._tails.get(job_id)
                     if tail is not None and tail.last < seq:
                         await self._read(job_id, tail)
@@ -239,11 +259,11 @@ class Journal:
             self._hub.tell(job.job_id, event)
 
 
-async def _settle(job: Job, connection: AsyncConnection) -> None:
+def _settle(job: Job, connection: Connection) -> None:
     """What the end of a job brings with it."""
     succeeded = job.status is JobStatus.SUCCEEDED
-    await ledger.settle(connection, job.account_id, job.job_id, succeeded=succeeded)
-    await webhooks.announce(connection, job)
+    ledger.settle(connection, job.account_id, job.job_id, succeeded=succeeded)
+    webhooks.announce(connection, job)
 
 
 def _with(job: Job, record: StepRecord) -> Job:

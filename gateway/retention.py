@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, and_, delete, exists, func, literal, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, literal, select
 
 from gateway.blobs import BlobStore
 from gateway.model import JobStatus
 from gateway.settings import Settings
-from gateway.store import Store, references
+from gateway.store import Store, in_thread, references
 from gateway.store.tables import (
     blob_references,
     deliveries,
@@ -56,7 +55,7 @@ class Retention:
 
     def __init__(self, settings: Settings, store: Store, blobs: BlobStore) -> None:
         self._settings, self._store, self._blobs = settings, store, blobs
-        self._database = store.database
+        self.database = store.database
 
     async def run(self) -> None:
         """All of it, in one of the replicas."""
@@ -66,14 +65,16 @@ class Retention:
         await self.bound_cache()
         await self.sweep()
 
-    async def expire(self, now: datetime) -> None:
+    @in_thread
+    def expire(self, now: datetime) -> None:
         """Take away what has come of age: sessions, artifacts, results that no session uses, pins, and records."""
-        async with self._database.writing() as connection:
-            await self._expire_holders(connection, now)
-            await self._expire_results(connection, now)
-            await self._expire_records(connection, now - timedelta(days=self._settings.record_days))
+        with self.database.writing() as connection:
+            self._expire_holders(connection, now)
+            self._expire_results(connection, now)
+            self._expire_records(connection, now - timedelta(days=self._settings.record_days))
 
-    async def bound_cache(self) -> None:
+    @in_thread
+    def bound_cache(self) -> None:
         """Evict the results that were not used for longest until the rest fits, but none that an open job may need."""
         result, uses = stage_results.c, result_uses.c
         by = (uses.account_id == result.account_id, uses.digest == result.digest)
@@ -84,16 +85,16 @@ class Retention:
             .where(~open_jobs, ~an_upload)
             .order_by(result.used_at)
         )
-        async with self._database.writing() as connection:
-            held = int((await connection.execute(select(func.coalesce(func.sum(result.size), 0)))).scalar_one())
+        with self.database.writing() as connection:
+            held = int(connection.execute(select(func.coalesce(func.sum(result.size), 0))).scalar_one())
             if held <= self._settings.cache_bytes:
                 return
             before = held
-            for account, digest, size, used_at in (await connection.execute(oldest)).all():
+            for account, digest, size, used_at in connection.execute(oldest).all():
                 if held <= self._settings.cache_bytes:
                     break
                 unused = (result.account_id == account, result.digest == digest, result.used_at == used_at)
-                held -= size if await self._drop_results(connection, *unused) else 0
+                held -= size if self._drop_results(connection, *unused) else 0
         if held < before:
             _log.info("stage results evicted", bytes=before - held, left=held)
 
@@ -111,79 +112,86 @@ class Retention:
             NotFound: reason ``SESSION_NOT_FOUND``.
             SessionBusy: its jobs must be ended first.
         """
-        async with self._database.writing() as connection:
+        released = await self._forgotten(account, session_id)
+        for start in range(0, len(released), _BATCH):
+            await self._remove(account, released[start : start + _BATCH])
+
+    @in_thread
+    def _forgotten(self, account: str, session_id: str) -> list[str]:
+        """The same without the bytes; what of them it referred to."""
+        with self.database.writing() as connection:
             mine = (sessions.c.account_id == account, sessions.c.session_id == session_id)
-            gone = await connection.execute(delete(sessions).where(*mine).returning(sessions.c.session_id))
+            gone = connection.execute(delete(sessions).where(*mine).returning(sessions.c.session_id))
             if gone.first() is None:
                 raise NotFound("session_id: no such session", reason="SESSION_NOT_FOUND")
-            found = await connection.execute(
+            found = connection.execute(
                 select(jobs.c.job_id, _OPEN).where(jobs.c.account_id == account, jobs.c.session_id == session_id)
             )
             of_it = found.all()
             if busy := [job_id for job_id, is_open in of_it if is_open]:
                 raise SessionBusy(busy)
             job_ids = [job_id for job_id, _ in of_it]
-            released = await self._drop_results(connection, await self._only_used_by(connection, account, session_id))
+            released = self._drop_results(connection, self._only_used_by(connection, account, session_id))
             for holder in (references.of_session(session_id), *map(references.of_job, job_ids)):
-                released += await references.release(connection, account, holder)
-            await _drop_records(connection, [session_id, *job_ids])
-        for start in range(0, len(released), _BATCH):
-            await self._remove(account, released[start : start + _BATCH])
+                released += references.release(connection, account, holder)
+            _drop_records(connection, [session_id, *job_ids])
+        return released
 
-    async def _expire_holders(self, connection: AsyncConnection, now: datetime) -> None:
+    def _expire_holders(self, connection: Connection, now: datetime) -> None:
         living = exists().where(jobs.c.session_id == sessions.c.session_id, _OPEN)
         ended = now - timedelta(days=self._settings.artifact_days)
         expired_sessions = select(_of_session + sessions.c.session_id).where(sessions.c.expires_at <= now, ~living)
         expired_jobs = select(_of_job + jobs.c.job_id).where(jobs.c.ended_at <= ended)
         for holders in (expired_sessions, expired_jobs):
-            await connection.execute(delete(blob_references).where(blob_references.c.holder.in_(holders)))
+            connection.execute(delete(blob_references).where(blob_references.c.holder.in_(holders)))
         pins = blob_references.c.holder.startswith(references.a_pin(""))
         lost = delete(blob_references).where(pins, blob_references.c.created_at <= now - SETTLING)
-        await connection.execute(lost)
+        connection.execute(lost)
 
-    async def _expire_results(self, connection: AsyncConnection, now: datetime) -> None:
+    def _expire_results(self, connection: Connection, now: datetime) -> None:
         session_id = result_uses.c.session_id
         living = exists().where(sessions.c.session_id == session_id, sessions.c.expires_at > now)
         working = exists().where(jobs.c.session_id == session_id, _OPEN)
         old = result_uses.c.created_at <= now - SETTLING  # a session comes after the detection that it rests on
-        await connection.execute(delete(result_uses).where(~living, ~working, old))
-        await self._drop_results(connection, ~_used(), stage_results.c.used_at <= now - SETTLING)
+        connection.execute(delete(result_uses).where(~living, ~working, old))
+        self._drop_results(connection, ~_used(), stage_results.c.used_at <= now - SETTLING)
 
-    async def _expire_records(self, connection: AsyncConnection, before: datetime) -> None:
+    def _expire_records(self, connection: Connection, before: datetime) -> None:
         old_jobs = select(jobs.c.job_id).where(jobs.c.ended_at <= before).limit(_BATCH)
-        await _drop_records(connection, [job_id for (job_id,) in await connection.execute(old_jobs)])
+        _drop_records(connection, [job_id for (job_id,) in connection.execute(old_jobs)])
         has_jobs = exists().where(jobs.c.session_id == sessions.c.session_id)
         old_sessions = select(sessions.c.session_id).where(sessions.c.expires_at <= before, ~has_jobs).limit(_BATCH)
-        await _drop_records(connection, [session_id for (session_id,) in await connection.execute(old_sessions)])
+        _drop_records(connection, [session_id for (session_id,) in connection.execute(old_sessions)])
 
-    async def _only_used_by(self, connection: AsyncConnection, account: str, session_id: str) -> ColumnElement[bool]:
+    def _only_used_by(self, connection: Connection, account: str, session_id: str) -> ColumnElement[bool]:
         """Take the session's uses away; what it alone had used."""
         mine = (result_uses.c.account_id == account, result_uses.c.session_id == session_id)
-        gone = await connection.execute(delete(result_uses).where(*mine).returning(result_uses.c.digest))
+        gone = connection.execute(delete(result_uses).where(*mine).returning(result_uses.c.digest))
         digests = [digest for (digest,) in gone]
         return and_(stage_results.c.account_id == account, stage_results.c.digest.in_(digests), ~_used())
 
-    async def _drop_results(self, connection: AsyncConnection, *which: ColumnElement[bool]) -> list[str]:
+    def _drop_results(self, connection: Connection, *which: ColumnElement[bool]) -> list[str]:
         """Delete kept results; the blobs that they referred to."""
         result = stage_results.c
-        gone = await connection.execute(delete(stage_results).where(*which).returning(result.account_id, result.digest))
+        gone = connection.execute(delete(stage_results).where(*which).returning(result.account_id, result.digest))
         released: list[str] = []
         for account, digest in gone.all():
             same = (result_uses.c.account_id == account, result_uses.c.digest == digest)
-            await connection.execute(delete(result_uses).where(*same))
-            released += await references.release(connection, account, references.of_result(digest))
+            connection.execute(delete(result_uses).where(*same))
+            released += references.release(connection, account, references.of_result(digest))
         return released
 
-    async def _remove(self, account: str, digests: Sequence[str]) -> None:
+    @in_thread
+    def _remove(self, account: str, digests: Sequence[str]) -> None:
         """Remove those of these blobs that nobody refers to; see ``gateway.store.references``."""
-        async with self._database.reading() as connection:
-            if not await references.unreferred(connection, account, digests):
+        with self.database.reading() as connection:
+            if not references.unreferred(connection, account, digests):
                 return
-        async with self._database.writing() as connection:
-            await references.lock(connection, account)
-            rubbish = await references.unreferred(connection, account, digests)
+        with self.database.writing() as connection:
+            references.lock(connection, account)
+            rubbish = references.unreferred(connection, account, digests)
             if rubbish:
-                await self._blobs.run(self._blobs.remove, account, rubbish)
+                self._blobs.remove(account, rubbish)
                 _log.info("blobs removed", account=account, count=len(rubbish))
 
 
@@ -193,7 +201,7 @@ def _used() -> ColumnElement[bool]:
     return exists().where(result_uses.c.account_id == result.account_id, result_uses.c.digest == result.digest)
 
 
-async def _drop_records(connection: AsyncConnection, ids: list[str]) -> None:
+def _drop_records(connection: Connection, ids: list[str]) -> None:
     """Delete the rows of jobs and sessions, and what hangs on them."""
     for column in (
         deliveries.c.job_id,
@@ -202,4 +210,4 @@ async def _drop_records(connection: AsyncConnection, ids: list[str]) -> None:
         jobs.c.job_id,
         sessions.c.session_id,
     ):
-        await connection.execute(delete(column.table).where(column.in_(ids)))
+        connection.execute(delete(column.table).where(column.in_(ids)))

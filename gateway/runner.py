@@ -36,7 +36,7 @@ class Runner:
             if taken is None:
                 return
             journal = Journal(self._store, self._hub, *taken)
-            with span("job", parent=journal.job.traceparent) as told:
+            with self._hub.running_here(job_id), span("job", parent=journal.job.traceparent) as told:
                 identify(job_id=job_id, account=journal.job.account_id)
                 try:
                     await self._run(journal)

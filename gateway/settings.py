@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(default=3.0, gt=0)
     """How often to look for jobs whose replica is gone."""
 
-    dispatch_seconds: float = Field(default=0.05, gt=0)
+    dispatch_seconds: float = Field(default=0.1, gt=0)
     """How often to look for queued jobs."""
 
     max_runs: int = Field(default=5, ge=1)

@@ -20,14 +20,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Update, insert, select, update
+from sqlalchemy import Connection, Update, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.model import Job
 from gateway.settings import Settings
-from gateway.store import Store
+from gateway.store import Store, in_thread
 from gateway.store.tables import deliveries, webhook_secrets
 from lensora.core.errors import InvalidArgument
 from lensora.core.links import parse
@@ -43,7 +42,7 @@ _GRACE_SECONDS = 10.0
 """Beyond its time limit, until another replica may think that an attempt's replica is gone."""
 
 
-async def secret(connection: AsyncConnection, account: str, *, renew: bool = False) -> str:
+def secret(connection: Connection, account: str, *, renew: bool = False) -> str:
     """What the account's webhooks are signed with, made when first asked for: ``whsec_`` and base64."""
     fresh = _PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
@@ -53,9 +52,9 @@ async def secret(connection: AsyncConnection, account: str, *, renew: bool = Fal
         make = make.on_conflict_do_update(index_elements=["account_id"], set_=row)
     else:
         make = make.on_conflict_do_nothing()
-    await connection.execute(make)
+    connection.execute(make)
     query = select(webhook_secrets.c.secret).where(webhook_secrets.c.account_id == account)
-    return str((await connection.execute(query)).scalar_one())
+    return str(connection.execute(query).scalar_one())
 
 
 def sign(key: str, delivery_id: str, when: datetime, body: bytes) -> dict[str, str]:
@@ -91,7 +90,7 @@ def payload(job: Job) -> bytes:
     return json.dumps({"type": f"job.{job.status}", "timestamp": _time(job.ended_at), "data": data}).encode()
 
 
-async def announce(connection: AsyncConnection, job: Job) -> None:
+def announce(connection: Connection, job: Job) -> None:
     """Have the end of a job told to the address that it names, if it names one; in the transaction that ends it."""
     if job.options.webhook_url is None:
         return
@@ -102,7 +101,7 @@ async def announce(connection: AsyncConnection, job: Job) -> None:
         "url": job.options.webhook_url,
         "next_at": datetime.now(UTC),
     }
-    await connection.execute(insert(deliveries).values(row))
+    connection.execute(insert(deliveries).values(row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +127,7 @@ class Sender:
 
     def __init__(self, settings: Settings, store: Store, outside: Outside | None = None) -> None:
         self._settings, self._store, self._outside = settings, store, outside or Outside()
+        self.database = store.database
         self._sending: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -153,19 +153,20 @@ class Sender:
                 _log.error("webhooks cannot be read", error=type(error.orig).__name__)
             await asyncio.sleep(self._settings.webhook_poll_seconds)
 
-    async def _claim(self, limit: int) -> list[_Delivery]:
+    @in_thread
+    def _claim(self, limit: int) -> list[_Delivery]:
         """Take what is due, so that no other replica does before this one must have come to an end with it."""
         now = datetime.now(UTC)
         due = select(deliveries.c.delivery_id, deliveries.c.attempts).where(deliveries.c.next_at <= now)
-        async with self._store.database.reading() as connection:
-            found = (await connection.execute(due.order_by(deliveries.c.next_at).limit(limit))).all()
+        with self.database.reading() as connection:
+            found = connection.execute(due.order_by(deliveries.c.next_at).limit(limit)).all()
         until = now + timedelta(seconds=self._settings.webhook_seconds + _GRACE_SECONDS)
         claimed = []
         for delivery_id, attempts in found:
             take = _of(delivery_id, attempts).values(next_at=until, attempts=attempts + 1)
-            async with self._store.database.writing() as connection:
+            with self.database.writing() as connection:
                 columns = (deliveries.c[name] for name in _Delivery.__slots__)
-                row = (await connection.execute(take.returning(*columns))).first()
+                row = connection.execute(take.returning(*columns)).first()
             if row is not None:  # else another replica was faster
                 claimed.append(_Delivery(*row))
         return claimed
@@ -185,8 +186,7 @@ class Sender:
 
     async def _attempt(self, delivery: _Delivery, job: Job) -> tuple[str, bool]:
         """What went wrong, nothing if nothing did, and whether to try again."""
-        async with self._store.database.writing() as connection:
-            key = await secret(connection, delivery.account_id)
+        key = await self._secret(delivery.account_id)
         body = payload(job)
         headers = {
             "Content-Type": "application/json",
@@ -203,7 +203,13 @@ class Sender:
             return error.message, True
         return ("", False) if 200 <= status < 300 else (f"status {status}", status != _GONE)
 
-    async def _note(self, delivery: _Delivery, failure: str, *, again: bool) -> None:
+    @in_thread
+    def _secret(self, account: str) -> str:
+        with self.database.writing() as connection:
+            return secret(connection, account)
+
+    @in_thread
+    def _note(self, delivery: _Delivery, failure: str, *, again: bool) -> None:
         """Store how an attempt ended, unless another replica has taken over meanwhile."""
         pauses = self._settings.webhook_pauses
         next_at = None
@@ -211,8 +217,8 @@ class Sender:
             pause = pauses[delivery.attempts - 1] * random.uniform(1.0, 1.1)  # noqa: S311 - so that not all come at once
             next_at = datetime.now(UTC) + timedelta(seconds=pause)
         change: dict[str, Any] = {"delivered": not failure, "error": failure, "next_at": next_at}
-        async with self._store.database.writing() as connection:
-            await connection.execute(_of(delivery.delivery_id, delivery.attempts).values(change))
+        with self.database.writing() as connection:
+            connection.execute(_of(delivery.delivery_id, delivery.attempts).values(change))
 
 
 def _of(delivery_id: str, attempts: int) -> Update:

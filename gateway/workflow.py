@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from dbos import DBOS, DBOSClient
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import metrics
 from gateway.settings import Settings
-from gateway.store import Run, Store
+from gateway.store import Run, Store, in_thread
 from lensora.core.errors import LensoraError
 
 if TYPE_CHECKING:
@@ -62,6 +61,7 @@ class Executor:
         give_up: Callable[[Run], Awaitable[None]],
     ) -> None:
         self._settings, self._store, self._work, self._give_up = settings, store, work, give_up
+        self.database = store.database
         self._tasks: set[asyncio.Task[None]] = set()
         self._engine: Engine | None = None
         self._client: DBOSClient | None = None
@@ -73,7 +73,7 @@ class Executor:
 
     async def start(self) -> None:
         """Join the replicas: take up our own jobs again, and those of the dead."""
-        self._engine = await asyncio.to_thread(self._store.database.sync_engine)
+        self._engine = await asyncio.to_thread(self.database.workflow_engine)
         DBOS(
             config={
                 "name": "lensora",
@@ -135,25 +135,23 @@ class Executor:
         event.listen(self._engine, "checkin", lambda _, record: record.invalidate())
         self._engine.dispose()
 
-    async def enqueue(self, connection: AsyncConnection, run: Run) -> None:
+    def enqueue(self, connection: Connection, run: Run) -> None:
         """Queue a run, within the transaction that makes or changes its job."""
         client = self._client
         if client is None:
             raise RuntimeError("the executor has not been started")
-        await connection.run_sync(
-            lambda sync: client.enqueue_in_transaction(
-                sync,
-                {
-                    "workflow_name": _WORKFLOW,
-                    "queue_name": _QUEUE,
-                    "workflow_id": run.workflow_id,
-                    "app_version": _VERSION,
-                    "queue_partition_key": run.account_id,
-                    "priority": run.number,  # first come, first served: times are too coarse for that
-                    "application_name": "lensora",
-                },
-                run.job_id,
-            )
+        client.enqueue_in_transaction(
+            connection,
+            {
+                "workflow_name": _WORKFLOW,
+                "queue_name": _QUEUE,
+                "workflow_id": run.workflow_id,
+                "app_version": _VERSION,
+                "queue_partition_key": run.account_id,
+                "priority": run.number,  # first come, first served: times are too coarse for that
+                "application_name": "lensora",
+            },
+            run.job_id,
         )
 
     async def cancel(self, workflow_id: str) -> None:
@@ -210,11 +208,18 @@ class Executor:
             _log.error("job lost", job_id=run.job_id, runs=run.runs)
             await self._give_up(run)
             return
+        if await self._requeue(run):
+            _log.warning("job taken over", job_id=run.job_id, runs=run.runs + 1)
+
+    @in_thread
+    def _requeue(self, run: Run) -> bool:
+        """Give an open job another run, unless somebody did it before."""
         workflow_id = str(uuid.uuid4())
-        async with self._store.database.writing() as connection:
-            if await self._store.replace_run(connection, run, workflow_id):
-                await self.enqueue(connection, replace(run, workflow_id=workflow_id))
-                _log.warning("job taken over", job_id=run.job_id, runs=run.runs + 1)
+        with self.database.writing() as connection:
+            ours = self._store.replace_run(connection, run, workflow_id)
+            if ours:
+                self.enqueue(connection, replace(run, workflow_id=workflow_id))
+        return ours
 
     async def _step(self, job_id: str) -> None:
         workflow_id = str(DBOS.workflow_id)

@@ -51,7 +51,7 @@ def postgres_template(postgres: Postgres) -> str:
 
 
 def _migrate(url: str) -> None:
-    engine = Database(url).sync_engine()
+    engine = Database(url).workflow_engine()
     with engine.begin() as connection:
         schema.upgrade(connection)
     engine.dispose()
@@ -82,14 +82,14 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     """A connection to it."""
     made = hurried(database_url)
     yield made
-    await made.close()
+    made.close()
 
 
 def hurried(url: str) -> Database:
     """A connection that spares the disk, because no test here pulls the plug."""
     made = Database(url)
     if made.is_sqlite:
-        event.listen(made._engine.sync_engine, "connect", lambda connection, _: connection.execute(_SPARE))
+        event.listen(made._engine, "connect", lambda connection, _: connection.execute(_SPARE))
     return made
 
 

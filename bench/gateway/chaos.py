@@ -145,27 +145,27 @@ class Chaos:
         is_open = jobs.c.status.in_([JobStatus.QUEUED, JobStatus.RUNNING])
         try:
             while time.monotonic() < until:
-                async with database.reading() as connection:
-                    if (await connection.execute(query.where(is_open))).scalar_one() == 0:
+                with database.reading() as connection:
+                    if connection.execute(query.where(is_open)).scalar_one() == 0:
                         return
                 await asyncio.sleep(0.5)
         finally:
-            await database.close()
+            database.close()
 
     async def _check(self) -> None:
         """Compare jobs, ledger and what the services were asked for."""
         found, database = self._findings, Database(self._url)
         try:
-            async with database.reading() as connection:
-                all_jobs = (await connection.execute(select(jobs.c.job_id, jobs.c.status, jobs.c.body))).all()
+            with database.reading() as connection:
+                all_jobs = connection.execute(select(jobs.c.job_id, jobs.c.status, jobs.c.body)).all()
                 kinds = select(ledger_transactions.c.transaction_id, ledger_transactions.c.kind)
-                settled = dict(tuple(row) for row in await connection.execute(kinds))
-                total = (await connection.execute(select(func.sum(ledger_entries.c.amount)))).scalar_one()
-                held = (await connection.execute(select(func.sum(balances.c.held)))).scalar_one()
+                settled = dict(tuple(row) for row in connection.execute(kinds))
+                total = connection.execute(select(func.sum(ledger_entries.c.amount))).scalar_one()
+                held = connection.execute(select(func.sum(balances.c.held))).scalar_one()
                 kept = select(stage_results.c.digest, stage_results.c.created_at)
-                recorded = {row.digest: row.created_at for row in await connection.execute(kept)}
+                recorded = {row.digest: row.created_at for row in connection.execute(kept)}
         finally:
-            await database.close()
+            database.close()
         rows = {row.job_id: row.status for row in all_jobs}
         errors = (json.loads(row.body)["error"] for row in all_jobs)
         found.reasons = Counter(f"{error['step']} {error['reason']}" for error in errors if error)

@@ -96,8 +96,12 @@ async def watchers() -> Figures:
     }
 
 
-async def accept(database_url: str, count: int = 1000, callers: int = 16) -> Figures:
-    """Jobs accepted a second on Postgres, none of them begun."""
+async def accept(database_url: str, count: int = 1000, callers: int = 16, rate: float = 100.0) -> Figures:
+    """Jobs accepted on Postgres, none of them begun: how many a second, and how long each takes at a steady rate.
+
+    The most is what ``callers`` get who each ask again at once. Then calls are due ``rate`` times a second, whether or
+    not earlier ones were answered, and each one's time begins when it was due.
+    """
     times: list[float] = []
     with tempfile.TemporaryDirectory() as home:
         settings: dict[str, Any] = {"dispatch_seconds": 3600.0, "sweep_seconds": 3600.0, **_UNLIMITED}
@@ -108,13 +112,18 @@ async def accept(database_url: str, count: int = 1000, callers: int = 16) -> Fig
 
             async def call() -> None:
                 for number in numbers:
-                    start = time.monotonic()
                     await world.create(stub, world.spec(session_id, seed=number))
-                    times.append(1000 * (time.monotonic() - start))
+
+            async def call_at(due: float, number: int) -> None:
+                await asyncio.sleep(due - time.monotonic())
+                await world.create(stub, world.spec(session_id, seed=number))
+                times.append(1000 * (time.monotonic() - due))
 
             begun = time.monotonic()
             await asyncio.gather(*(call() for _ in range(callers)))
             seconds = time.monotonic() - begun
+            begun = time.monotonic()
+            await asyncio.gather(*(call_at(begun + number / rate, count + number) for number in range(count)))
     return {"accept_transform_per_second": count / seconds, "accept_p99_ms": quantile(times, 0.99)}
 
 

@@ -117,7 +117,7 @@ async def of_jobs(tracks: Tracks, service: str, settings: Settings, count: int, 
                     made += 1
                     yield case
     finally:
-        await database.close()
+        database.close()
     if not made:
         raise FailedPrecondition(
             f"no job of account {account} that ended well has its bytes still; give --photos", reason="NO_CASES"
@@ -130,7 +130,7 @@ async def newest(settings: Settings, account: str) -> Sequence[Job]:
     try:
         return [job for _, job in await Store(database).list_jobs(account, _PAGE, None)]
     finally:
-        await database.close()
+        database.close()
 
 
 async def _of_job(tracks: Tracks, service: str, session: Session, job: Job) -> Case | None:

@@ -1,26 +1,35 @@
-"""The connection to SQLite or Postgres: one writer's and one reader's door, for both."""
+"""The connection to SQLite or Postgres: one writer's and one reader's door, for both.
+
+What is done with a database blocks, in threads of its own: a transaction is one visit to a thread, where a driver that
+awaits would come back to the event loop after each statement, at several times the cost.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+import contextvars
+import functools
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from gateway.settings import Settings
 from lensora.core.errors import Unavailable
 
 Value = TypeVar("Value")
+Given = ParamSpec("Given")
 
-_POOL = {"pool_size": 20, "max_overflow": 20, "pool_pre_ping": True}
+_THREADS = 8
+_POOL = {"pool_size": _THREADS, "max_overflow": _THREADS, "pool_pre_ping": True}
 
 
 GONE = (OperationalError, InterfaceError, PoolTimeoutError)
@@ -44,13 +53,15 @@ class Database:
     def __init__(self, url: str | URL) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = create_async_engine(_with_driver(self.url, "aiosqlite"), **_POOL)
+        self._engine = sqlalchemy.create_engine(_with_driver(self.url), **_POOL)
         self._writer = self._engine.execution_options(writing=True)
         # Postgres shows each statement what was committed before it, in a transaction or not: no need to pay for one
         self._reader = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._turn = threading.Lock() if self.is_sqlite else contextlib.nullcontext()
+        self._threads = ThreadPoolExecutor(_THREADS, "database")
         if self.is_sqlite:
-            event.listen(self._engine.sync_engine, "connect", lambda connection, _: _make_durable(connection, None))
-            event.listen(self._engine.sync_engine, "begin", _begin)
+            event.listen(self._engine, "connect", lambda connection, _: _make_durable(connection, None))
+            event.listen(self._engine, "begin", _begin)
 
     @classmethod
     def file(cls, path: Path) -> Database:
@@ -62,57 +73,59 @@ class Database:
         """The one that a gateway's settings name; its folder must be there."""
         return cls(settings.database_url) if settings.database_url else cls.file(settings.home / "studio.db")
 
-    @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def run(self, work: Callable[Given, Value], *given: Given.args, **named: Given.kwargs) -> Value:
+        """Do what blocks on this database in one of its threads.
+
+        It is done to its end though who waits is cancelled, which only then goes on: so what somebody does after a
+        cancel never meets the rest of what was done before.
+        """
+        call = functools.partial(contextvars.copy_context().run, work, *given, **named)
+        return await _whole(asyncio.get_running_loop().run_in_executor(self._threads, call))
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
         """A connection to read through."""
-        connection = _Steady(self._reader)
-        try:
-            await _whole(connection.start())
+        with self._reader.connect() as connection:
             yield connection
-        finally:
-            if connection.sync_connection is not None:
-                await _whole(connection.close())
 
-    @contextlib.asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
         """A transaction that is committed at the end of the block, or rolled back by an exception."""
-        connection = _Steady(self._writer)
-        try:
-            await _whole(connection.start())
-            transaction = connection.begin()
-            await _whole(transaction.start())
+        # SQLite lets those who want to write wait asleep, ever longer; here they are woken
+        with self._turn, self._writer.begin() as connection:
             yield connection
-            await _whole(transaction.commit())
-        finally:
-            if connection.sync_connection is not None:
-                await _whole(connection.close())  # which rolls back what was not committed
 
-    def sync_engine(self) -> Engine:
-        """A second, blocking engine on the same database, for the workflow engine, which begins as its driver does."""
-        engine = sqlalchemy.create_engine(_with_driver(self.url, "pysqlite"), **({} if self.is_sqlite else _POOL))
+    def workflow_engine(self) -> Engine:
+        """A second engine on the same database, for DBOS, which begins its transactions as its driver does."""
+        engine = sqlalchemy.create_engine(_with_driver(self.url), **({} if self.is_sqlite else _POOL))
         if self.is_sqlite:
             event.listen(engine, "connect", lambda connection, _: _make_durable(connection, "IMMEDIATE"))
         return engine
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._engine.dispose()
+    def close(self) -> None:
+        """Wait for what was begun, and close all connections."""
+        self._threads.shutdown()
+        self._engine.dispose()
 
 
-class _Steady(AsyncConnection):
-    """A connection whose statements are finished though who waits for them is cancelled; the cancel then goes on.
+class _Stored(Protocol):
+    @property
+    def database(self) -> Database: ...
 
-    A driver that is cut off in the middle leaves its connection in a state that nobody knows: SQLite's may keep the
-    lock that all other writers wait for.
-    """
 
-    async def execute(self, *arguments: Any, **keywords: Any) -> Any:
-        """See ``AsyncConnection``."""
-        return await _whole(super().execute(*arguments, **keywords))
+Self = TypeVar("Self", bound=_Stored)
 
-    async def run_sync(self, *arguments: Any, **keywords: Any) -> Any:
-        """See ``AsyncConnection``."""
-        return await _whole(super().run_sync(*arguments, **keywords))
+
+def in_thread(
+    method: Callable[Concatenate[Self, Given], Value],
+) -> Callable[Concatenate[Self, Given], Coroutine[Any, Any, Value]]:
+    """A method that blocks on ``self.database``, as a coroutine that does so in one of the database's threads."""
+
+    async def run(self: Self, /, *given: Given.args, **named: Given.kwargs) -> Value:
+        return await self.database.run(method, self, *given, **named)
+
+    functools.update_wrapper(run, method)
+    return run
 
 
 async def _whole(step: Awaitable[Value]) -> Value:
@@ -130,9 +143,9 @@ async def _whole(step: Awaitable[Value]) -> Value:
     return task.result()
 
 
-def _with_driver(url: URL, sqlite: str) -> URL:
+def _with_driver(url: URL) -> URL:
     backend = url.get_backend_name()
-    return url.set(drivername=f"sqlite+{sqlite}" if backend == "sqlite" else f"{backend}+psycopg")
+    return url.set(drivername=f"{backend}+{'pysqlite' if backend == 'sqlite' else 'psycopg'}")
 
 
 def _make_durable(connection: Any, isolation_level: str | None) -> None:

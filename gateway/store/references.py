@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.tables import blob_references as table
 
@@ -37,13 +36,13 @@ def a_pin(token: str) -> str:
     return f"pin:{token}"
 
 
-async def lock(connection: AsyncConnection, account: str) -> None:
+def lock(connection: Connection, account: str) -> None:
     """Be the only one who pins or removes in this account, to the end of the transaction."""
     if connection.dialect.name == "postgresql":  # SQLite has but one writer at a time
-        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(account, 0))))
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(account, 0))))
 
 
-async def refer(connection: AsyncConnection, account: str, holder: str, digests: Iterable[str]) -> None:
+def refer(connection: Connection, account: str, holder: str, digests: Iterable[str]) -> None:
     """Keep these blobs for the holder; saying it twice is harmless."""
     now = datetime.now(UTC)
     rows = [
@@ -52,17 +51,17 @@ async def refer(connection: AsyncConnection, account: str, holder: str, digests:
     ]
     if rows:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        await connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+        connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
 
 
-async def release(connection: AsyncConnection, account: str, holder: str) -> list[str]:
+def release(connection: Connection, account: str, holder: str) -> list[str]:
     """Keep nothing for the holder any longer; what was kept for it."""
     gone = delete(table).where(table.c.account_id == account, table.c.holder == holder).returning(table.c.sha256)
-    return [sha256 for (sha256,) in await connection.execute(gone)]
+    return [sha256 for (sha256,) in connection.execute(gone)]
 
 
-async def unreferred(connection: AsyncConnection, account: str, digests: Sequence[str]) -> list[str]:
+def unreferred(connection: Connection, account: str, digests: Sequence[str]) -> list[str]:
     """Those of these blobs that nobody refers to."""
     query = select(table.c.sha256).where(table.c.account_id == account, table.c.sha256.in_(digests))
-    kept = {sha256 for (sha256,) in await connection.execute(query)}
+    kept = {sha256 for (sha256,) in connection.execute(query)}
     return [sha256 for sha256 in dict.fromkeys(digests) if sha256 not in kept]

@@ -125,13 +125,13 @@ class Gateway:
 
     async def add_session(self, session: Session) -> None:
         """Store a session that no upload made."""
-        async with self.store.database.writing() as connection:
-            await self.store.add_session(connection, session)
+        with self.store.database.writing() as connection:
+            self.store.add_session(connection, session)
 
     async def add_job(self, job: Job) -> None:
         """Store a job that nobody asked for, and nobody will run."""
-        async with self.store.database.writing() as connection:
-            await self.store.add_job(connection, job)
+        with self.store.database.writing() as connection:
+            self.store.add_job(connection, job)
 
     async def cancel_all(self) -> None:
         """End what still runs."""
@@ -209,7 +209,7 @@ async def _gateway(
     settings = Settings(home=home, **free | services.targets | changes)
     database = Database.of(settings)
     if database.is_sqlite:
-        event.listen(database._engine.sync_engine, "connect", _hurry)
+        event.listen(database._engine, "connect", _hurry)
     store, blobs = Store(database), open_store(settings.blobs_url, home / "blobs", settings.url_seconds)
     studio = Studio(settings, store, blobs, Stages(settings, store, blobs), outside)
     signer, now = signing.signer(settings), time.time()

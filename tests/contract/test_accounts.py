@@ -87,9 +87,9 @@ async def keyed(tmp_path: Path) -> AsyncIterator[Gateway]:
 
 async def new_key(gateway: Gateway, account: str, credits_: int = 1000) -> str:
     if credits_:
-        async with gateway.store.database.writing() as connection:
-            await ledger.grant(connection, account, account, credits_)
-    return await accounts.create_key(gateway.store.database, account)
+        with gateway.store.database.writing() as connection:
+            ledger.grant(connection, account, account, credits_)
+    return accounts.create_key(gateway.store.database, account)
 
 
 async def made(caller: Caller) -> tuple[str, str]:
@@ -110,7 +110,7 @@ async def test_without_a_good_key_nothing_is_told(keyed: Gateway) -> None:
     key = await new_key(keyed, "acme")
     ids = await made(Caller(keyed.stub, f"Bearer {key}"))
     revoked = await new_key(keyed, "acme", 0)
-    await accounts.revoke_key(keyed.store.database, revoked.split("_")[1])
+    accounts.revoke_key(keyed.store.database, revoked.split("_")[1])
     wrong = [
         None,
         "",
@@ -165,8 +165,8 @@ async def test_who_has_no_credits_gets_nothing_and_pays_nothing(keyed: Gateway) 
     assert error.message.startswith("75 credits needed, 74 available")
     assert (await poor.list_jobs("", "")).jobs == []
     assert keyed.services.counts() == {"DetectObjects": 1}
-    async with keyed.store.database.reading() as connection:
-        assert await ledger.balance(connection, "poor") == ledger.Balance(74, 0, 5, -79)
+    with keyed.store.database.reading() as connection:
+        assert ledger.balance(connection, "poor") == ledger.Balance(74, 0, 5, -79)
     none = Caller(keyed.stub, f"Bearer {await new_key(keyed, 'none', 0)}")
     await refused(none.create_session("", ""), *lacking)
     assert keyed.services.counts() == {"DetectObjects": 1}, "nothing is done before it can be paid"

@@ -51,8 +51,8 @@ async def test_a_picture_is_kept_as_a_blob_and_never_in_a_row(gateway: Gateway, 
     assert (blob.sha256, blob.size) == (hashlib.sha256(data).hexdigest(), len(data))
     with gateway.blobs.open("local", blob.sha256) as file:
         assert file.read() == data
-    async with gateway.store.database.reading() as connection:
-        body = (await connection.execute(select(jobs.c.body).where(jobs.c.job_id == job.job_id))).scalar_one()
+    with gateway.store.database.reading() as connection:
+        body = connection.execute(select(jobs.c.body).where(jobs.c.job_id == job.job_id)).scalar_one()
     assert len(body) < 20_000 and blob.sha256 in body
 
 

@@ -36,8 +36,8 @@ async def either(tmp_path: Path, database_url: str) -> AsyncIterator[Gateway]:
 
 async def spent(gateway: Gateway) -> tuple[int, int]:
     """What was taken from the account for good, and what is held."""
-    async with gateway.store.database.reading() as connection:
-        balance = await ledger.balance(connection, "local")
+    with gateway.store.database.reading() as connection:
+        balance = ledger.balance(connection, "local")
     return balance.earned, balance.held
 
 
@@ -65,8 +65,8 @@ async def test_twenty_equal_calls_with_one_key_make_one_job(either: Gateway) -> 
     answers = await asyncio.gather(*(either.stub.CreateJob(request, timeout=PATIENCE) for _ in range(20)))
     assert len({answer.job.job_id for answer in answers}) == 1
     assert await spent(either) == (INIT_PRICE, JOB_PRICE)
-    async with either.store.database.reading() as connection:
-        assert (await connection.execute(select(func.count()).select_from(jobs))).scalar_one() == 1
+    with either.store.database.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(jobs)).scalar_one() == 1
     spec.seed = 1
     request = studio_pb2.CreateJobRequest(spec=spec, idempotency_key="order 7")
     await refused(either.stub.CreateJob(request, timeout=PATIENCE), *REUSED)
@@ -89,8 +89,8 @@ async def test_equal_uploads_with_one_key_make_one_session(either: Gateway) -> N
     made = await asyncio.gather(*(upload(b"photo", "upload 7") for _ in range(10)))
     assert len(set(made)) == 1
     assert await spent(either) == (INIT_PRICE, 0)
-    async with either.store.database.reading() as connection:
-        assert (await connection.execute(select(func.count()).select_from(sessions))).scalar_one() == 1
+    with either.store.database.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(sessions)).scalar_one() == 1
     await refused(upload(b"another photo", "upload 7"), *REUSED)
     assert await upload(b"photo", "upload 8") != made[0]
     assert await spent(either) == (2 * INIT_PRICE, 0)

@@ -70,7 +70,7 @@ async def test_a_database_that_is_gone_for_a_while(
         assert [job.status for job in ended] == [studio_pb2.JOB_STATUS_SUCCEEDED] * 2, [j.error for j in ended]
         assert (await watching)[-1].job == ended[0], "who watched goes on watching"
         assert all((await ready(gateway, caller)).values())
-        async with gateway.store.database.reading() as connection:
-            balance = await ledger.balance(connection, "local")
+        with gateway.store.database.reading() as connection:
+            balance = ledger.balance(connection, "local")
         assert (balance.earned, balance.held) == (2 * ledger.INIT_PRICE + 2 * ledger.JOB_PRICE, 0)
         await audit(gateway.store.database)

@@ -8,6 +8,7 @@ import os
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dbos import DBOS
@@ -15,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from gateway import ledger
+from gateway.model import Job, JobEvent, Step, StepState
 from gateway.store import Run
 from lensora.studio.v1 import studio_pb2
 from tests.contract.harness import Gateway, running_gateway, spec_of
@@ -34,8 +36,8 @@ on_both = pytest.mark.usefixtures("either_database")
 
 
 async def balance(gateway: Gateway) -> ledger.Balance:
-    async with gateway.store.database.reading() as connection:
-        return await ledger.balance(connection, "local")
+    with gateway.store.database.reading() as connection:
+        return ledger.balance(connection, "local")
 
 
 @on_both
@@ -84,15 +86,19 @@ BEGIN SELECT RAISE(ABORT, 'disk full'); END
 async def test_a_run_whose_end_cannot_be_noted_is_closed_and_its_job_gets_another(
     tmp_path: Path, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fails(*_: object) -> bool:
-        raise OperationalError("UPDATE jobs", {}, OSError("disk full"))
-
     async with running_gateway(tmp_path, services, sweep_seconds=0.05, running_jobs=1) as gateway:
+        record = gateway.store.record
+
+        async def fails(job: Job, happened: JobEvent, *others: Any) -> bool:
+            if (happened.step, happened.state) == (Step.RENDERING_VIDEO, StepState.DONE):
+                raise OperationalError("UPDATE jobs", {}, OSError("disk full"))
+            return await record(job, happened, *others)
+
         hold = services["Render"].held()
         job = await gateway.start()
         await services["Render"].begun()
-        async with gateway.store.database.writing() as connection:
-            await connection.execute(text(_UNNOTED))
+        with gateway.store.database.writing() as connection:
+            connection.execute(text(_UNNOTED))
         with monkeypatch.context() as patch:
             patch.setattr(gateway.store, "record", fails)
             hold.set()
@@ -162,8 +168,8 @@ async def test_runs_that_ended_a_while_ago_are_forgotten_and_open_ones_are_not(
 
 
 async def _replaced(gateway: Gateway, run: Run) -> bool:
-    async with gateway.store.database.writing() as connection:
-        return await gateway.store.replace_run(connection, run, "late")
+    with gateway.store.database.writing() as connection:
+        return gateway.store.replace_run(connection, run, "late")
 
 
 def _spent(*, jobs: int, uploads: int) -> ledger.Balance:

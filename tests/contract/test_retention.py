@@ -39,10 +39,9 @@ def later(**time: float) -> datetime:
 
 async def rows(gateway: Gateway) -> dict[str, int]:
     """How many rows the tables of what can be deleted have, where they have any."""
-    async with gateway.store.database.reading() as connection:
+    with gateway.store.database.reading() as connection:
         counts = {
-            table.name: (await connection.execute(select(func.count()).select_from(table))).scalar_one()
-            for table in TABLES
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one() for table in TABLES
         }
     return {name: count for name, count in counts.items() if count}
 
@@ -67,8 +66,8 @@ async def test_artifacts_outlive_their_session_and_then_go(fresh: Gateway) -> No
     assert await expired(fresh, days=40) == []
     assert await rows(fresh) == {}
     await refused(fresh.get(job.job_id), grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND")
-    async with fresh.store.database.reading() as connection:
-        assert (await connection.execute(select(func.count()).select_from(ledger_entries))).scalar_one() == 8
+    with fresh.store.database.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(ledger_entries)).scalar_one() == 8
 
 
 async def test_expired_artifacts_and_sessions_are_called_so(tmp_path: Path, services: Services) -> None:

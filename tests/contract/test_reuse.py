@@ -133,8 +133,8 @@ async def test_another_account_never_hits(gateway: Gateway, services: Services) 
         gateway.blobs.put("them", photo.read())
     theirs: Session = replace(mine, account_id="them", session_id="2a91884c-1bb5-44e3-a6e0-7db0a5a56668")
     await gateway.add_session(theirs)
-    async with gateway.store.database.writing() as connection:
-        await ledger.grant(connection, "them", "some", 1000)
+    with gateway.store.database.writing() as connection:
+        ledger.grant(connection, "them", "some", 1000)
     forget(services)
     options = JobOptions(
         session_id=UUID(theirs.session_id),

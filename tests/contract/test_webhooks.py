@@ -61,8 +61,8 @@ async def hooked(tmp_path: Path, database_url: str, world: Internet) -> AsyncIte
 
 
 async def rows(gateway: Gateway) -> Sequence[RowMapping]:
-    async with gateway.store.database.reading() as connection:
-        return (await connection.execute(select(deliveries))).mappings().all()
+    with gateway.store.database.reading() as connection:
+        return connection.execute(select(deliveries)).mappings().all()
 
 
 async def closed(gateway: Gateway, count: int = 1) -> RowMapping:
@@ -80,8 +80,8 @@ def headers(head: str) -> dict[str, str]:
 async def check(gateway: Gateway, world: Internet, number: int = -1) -> dict[str, Any]:
     """Verify a request as a receiver does, and read it."""
     head, body = headers(world.heads[number]), world.bodies[number]
-    async with gateway.store.database.writing() as connection:
-        key = await webhooks.secret(connection, "local")
+    with gateway.store.database.writing() as connection:
+        key = webhooks.secret(connection, "local")
     signed = f"{head['webhook-id']}.{head['webhook-timestamp']}.".encode() + body
     expected = hmac.new(base64.b64decode(key.removeprefix("whsec_")), signed, hashlib.sha256).digest()
     assert head["webhook-signature"] == f"v1,{base64.b64encode(expected).decode()}"
@@ -263,8 +263,8 @@ async def test_what_a_dead_replica_had_claimed_is_sent_by_another(
 
 async def test_a_secret_stays_until_it_is_renewed(hooked: Gateway) -> None:
     async def ask(account: str, *, renew: bool = False) -> str:
-        async with hooked.store.database.writing() as connection:
-            return await webhooks.secret(connection, account, renew=renew)
+        with hooked.store.database.writing() as connection:
+            return webhooks.secret(connection, account, renew=renew)
 
     first = await asyncio.gather(*(ask("acme") for _ in range(8)))
     assert len(set(first)) == 1

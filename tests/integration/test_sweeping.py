@@ -68,8 +68,8 @@ async def test_the_sweep_never_takes_what_was_just_written(
             for _ in range(3):
                 assert await blobs.run(blobs.exists, "local", sha256)
                 await asyncio.sleep(0)
-            async with store.database.writing() as connection:
-                await references.release(connection, "local", references.of_result(digest))
+            with store.database.writing() as connection:
+                references.release(connection, "local", references.of_result(digest))
 
     async def sweep(done: asyncio.Event) -> None:
         while not done.is_set():
@@ -85,4 +85,4 @@ async def test_the_sweep_never_takes_what_was_just_written(
         await retention.sweep()
         assert list(blobs.listed()) == []
     finally:
-        await store.database.close()
+        store.database.close()

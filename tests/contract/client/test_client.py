@@ -276,7 +276,7 @@ async def test_keys_and_limits(services: Services, scheme: str, tmp_path: Path) 
     changes: dict[str, Any] = {"auth": "keys", "rate_per_second": 0.5, "rate_burst": 1}
     async with running_gateway(tmp_path, services, **changes) as gateway:
         url = gateway.http if scheme == "http" else f"grpc://{gateway.address}"
-        key = await accounts.create_key(gateway.store.database, "acme")
+        key = accounts.create_key(gateway.store.database, "acme")
         async with AsyncStudio("lsk_wrong", url) as stranger:
             with pytest.raises(Unauthenticated):
                 await stranger.init(b"photo")
@@ -288,8 +288,8 @@ async def test_keys_and_limits(services: Services, scheme: str, tmp_path: Path) 
                 await poor.job(UNKNOWN).status()
             assert limited.value.reason == "RATE_LIMITED"
             assert limited.value.retry_after_s
-        async with gateway.store.database.writing() as connection:
-            await ledger.grant(connection, "acme", "test", 5)
+        with gateway.store.database.writing() as connection:
+            ledger.grant(connection, "acme", "test", 5)
         async with AsyncStudio(key, url) as patient:
             assert (await patient.init(b"photo")).info.credits_used == 5, "it waited for its turn"
 

@@ -226,12 +226,12 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     limits: dict[str, Any] = {"auth": "keys", "rate_per_second": RATE, "rate_burst": BURST, "stage_attempts": 1}
     async with running_services(home) as services, running_gateway(home, services, **limits) as gateway:
         database = gateway.store.database
-        keys = {name: await accounts.create_key(database, name) for name in ("rich", "poor", "broke", "hasty", "gone")}
+        keys = {name: accounts.create_key(database, name) for name in ("rich", "poor", "broke", "hasty", "gone")}
         keys |= {"unknown": keys["rich"][:-1] + ("x" if keys["rich"][-1] != "x" else "y"), "revoked": keys["gone"]}
-        await accounts.revoke_key(database, keys["gone"].split("_")[1])
-        async with database.writing() as connection:
-            await ledger.grant(connection, "rich", "for rich", 100_000)
-            await ledger.grant(connection, "poor", "for poor", 80)
+        accounts.revoke_key(database, keys["gone"].split("_")[1])
+        with database.writing() as connection:
+            ledger.grant(connection, "rich", "for rich", 100_000)
+            ledger.grant(connection, "poor", "for poor", 80)
         async with (
             calling(gateway, keys["rich"]) as rich,
             calling(gateway, keys["poor"]) as poor,
@@ -308,15 +308,15 @@ async def test_events_need_a_key_or_a_signature(world: World) -> None:
 
 
 async def _available(world: World) -> dict[str, int]:
-    async with world.gateway.store.database.reading() as connection:
-        return {name: (await ledger.balance(connection, name)).available for name in world.keys}
+    with world.gateway.store.database.reading() as connection:
+        return {name: ledger.balance(connection, name).available for name in world.keys}
 
 
 async def _on_old_session(world: World, call: Callable[[str], Awaitable[Any]]) -> Any:
     fresh = await world.gateway.studio.session("rich", world.session_id)
     old = replace(fresh, session_id=str(uuid.uuid4()), expires_at=datetime.now(UTC) - timedelta(seconds=1))
-    async with world.gateway.store.database.writing() as connection:
-        await world.gateway.store.add_session(connection, old)
+    with world.gateway.store.database.writing() as connection:
+        world.gateway.store.add_session(connection, old)
     return await call(old.session_id)
 
 

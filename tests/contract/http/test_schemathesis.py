@@ -18,9 +18,9 @@ async def test_the_gateway_does_what_its_document_says(tmp_path: Path) -> None:
         running_gateway(tmp_path, services, auth="keys", rate_per_second=0) as gateway,
     ):
         database = gateway.store.database
-        key = await accounts.create_key(database, "tester")
-        async with database.writing() as connection:
-            await ledger.grant(connection, "tester", "for the tester", 10**6)
+        key = accounts.create_key(database, "tester")
+        with database.writing() as connection:
+            ledger.grant(connection, "tester", "for the tester", 10**6)
         process = await asyncio.create_subprocess_exec(
             SCHEMATHESIS, "run", f"{gateway.http}/openapi.json", "--header", f"Authorization: Bearer {key}",
             "--phases", "examples,coverage,fuzzing", "--max-examples", "8", "--generation-deterministic",

@@ -79,10 +79,10 @@ async def with_account(home: Path) -> str:
     database = Database.file(home / "studio.db")
     store = Store(database)
     await store.open()
-    key = await accounts.create_key(database, "acme")
-    async with database.writing() as connection:
-        await ledger.grant(connection, "acme", "test", 1000)
-    await database.close()
+    key = accounts.create_key(database, "acme")
+    with database.writing() as connection:
+        ledger.grant(connection, "acme", "test", 1000)
+    database.close()
     return key
 
 

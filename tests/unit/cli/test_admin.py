@@ -42,11 +42,11 @@ def authenticated(url: str, key: str) -> str | None:
     async def ask() -> str | None:
         database = Database(url)
         try:
-            return await accounts.authenticate(database, key)
+            return accounts.authenticate(database, key)
         except Unauthenticated:
             return None
         finally:
-            await database.close()
+            database.close()
 
     return asyncio.run(ask())
 

@@ -59,17 +59,17 @@ async def settings(tmp_path: Path) -> Settings:
     gone = {kind: replace(blob, sha256="0" * 64) for kind, blob in artifacts.items()}
     database = Database.of(settings)
     store = Store(database)
-    async with database.writing() as connection:
-        await connection.run_sync(schema.upgrade)
-        await store.add_session(connection, session)
+    with database.writing() as connection:
+        schema.upgrade(connection)
+        store.add_session(connection, session)
         for job in (
             first,
             replace(first, job_id="failed", status=JobStatus.FAILED, artifacts={}),
             replace(first, job_id="second", options=whole),
             replace(first, job_id="gone", artifacts=gone),
         ):
-            await store.add_job(connection, job)
-    await database.close()
+            store.add_job(connection, job)
+    database.close()
     return settings
 
 

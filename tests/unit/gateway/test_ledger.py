@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,15 +21,19 @@ from tests.unit.gateway.books import audit
 ME = "somebody"
 
 
-async def book(database: Database, change: Callable[..., Awaitable[Any]], *values: Any, **options: Any) -> Any:
-    """One change in a transaction of its own."""
-    async with database.writing() as connection:
-        return await change(connection, *values, **options)
+async def book(database: Database, change: Callable[..., Any], *values: Any, **options: Any) -> Any:
+    """One change in a transaction of its own, in a thread."""
+
+    def write() -> Any:
+        with database.writing() as connection:
+            return change(connection, *values, **options)
+
+    return await database.run(write)
 
 
 async def balance(database: Database, account: str = ME) -> Balance:
-    async with database.reading() as connection:
-        return await ledger.balance(connection, account)
+    with database.reading() as connection:
+        return ledger.balance(connection, account)
 
 
 async def held(database: Database, job_id: str, account: str = ME) -> bool:
@@ -52,9 +56,9 @@ async def test_a_job_that_succeeds_is_paid_and_one_that_fails_is_not(database: D
     assert await balance(database) == Balance(
         1000 - INIT_PRICE - 2 * JOB_PRICE, JOB_PRICE, INIT_PRICE + JOB_PRICE, -1000
     )
-    async with database.reading() as connection:
-        entries = await ledger.entries(connection, ME, 100)
-        newest = await ledger.entries(connection, ME, 2)
+    with database.reading() as connection:
+        entries = ledger.entries(connection, ME, 100)
+        newest = ledger.entries(connection, ME, 2)
     assert newest == entries[:2]
     assert [(entry.kind, entry.available, entry.held) for entry in reversed(entries)] == [
         ("grant", 1000, 0),
@@ -114,19 +118,18 @@ async def test_nobody_spends_what_is_not_there(database: Database) -> None:
     assert await held(database, "j")
     with pytest.raises(FailedPrecondition, match="5 credits needed, 4 available"):
         await book(database, ledger.charge_init, ME, "s")
-    async with database.reading() as connection:
+    with database.reading() as connection:
         with pytest.raises(FailedPrecondition):
-            await ledger.require(connection, ME, INIT_PRICE)
-        await ledger.require(connection, ME, INIT_PRICE - 1)
+            ledger.require(connection, ME, INIT_PRICE)
+        ledger.require(connection, ME, INIT_PRICE - 1)
     await audit(database)
 
 
 async def test_what_is_taken_back_never_happened(database: Database) -> None:
     await book(database, ledger.grant, ME, "g", 1000)
-    with pytest.raises(ZeroDivisionError):
-        async with database.writing() as connection:
-            await ledger.hold(connection, ME, "j")
-            raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), database.writing() as connection:
+        ledger.hold(connection, ME, "j")
+        raise ZeroDivisionError
     assert await balance(database) == Balance(1000, 0, 0, -1000)
     assert await held(database, "j")
     await audit(database)
@@ -135,11 +138,8 @@ async def test_what_is_taken_back_never_happened(database: Database) -> None:
 @pytest.mark.parametrize("changes", [{"available": -2, "issued": 2}, {"held": -75}, {"available": 1}, {"issued": 1}])
 async def test_the_database_itself_refuses_wrong_balances(database: Database, changes: dict[str, int]) -> None:
     await book(database, ledger.grant, ME, "g", 1)
-    with pytest.raises(DBAPIError):
-        async with database.writing() as connection:
-            await connection.execute(
-                update(balances).values({name: balances.c[name] + by for name, by in changes.items()})
-            )
+    with pytest.raises(DBAPIError), database.writing() as connection:
+        connection.execute(update(balances).values({name: balances.c[name] + by for name, by in changes.items()}))
 
 
 async def test_hundreds_of_holds_at_once_take_what_there_is_and_no_more(database_url: str, database: Database) -> None:
@@ -157,7 +157,8 @@ async def test_hundreds_of_holds_at_once_take_what_there_is_and_no_more(database
     after = await balance(database)
     assert (after.held, after.available + after.earned) == (0, -after.issued)
     await audit(database)
-    await asyncio.gather(*(other.close() for other in others[1:]))
+    for other in others[1:]:
+        other.close()
 
 
 WORK = """
@@ -166,14 +167,14 @@ from gateway import ledger
 from gateway.store import Database
 from lensora.core.errors import FailedPrecondition
 
-async def once(database, draw):
+def once(database, draw):
     job, account = f"job-{draw.randrange(15)}", "abc"[draw.randrange(3)]
     try:
-        async with database.writing() as connection:
+        with database.writing() as connection:
             if draw.random() < 0.5:
-                await ledger.hold(connection, account, f"{account}-{job}")
+                ledger.hold(connection, account, f"{account}-{job}")
             else:
-                await ledger.settle(connection, account, f"{account}-{job}", succeeded=draw.random() < 0.5)
+                ledger.settle(connection, account, f"{account}-{job}", succeeded=draw.random() < 0.5)
             if draw.random() < 0.2:
                 raise ZeroDivisionError
     except (FailedPrecondition, ZeroDivisionError):
@@ -182,8 +183,8 @@ async def once(database, draw):
 async def main():
     database, draw = Database(sys.argv[1]), random.Random(int(sys.argv[2]))
     for _ in range(8):
-        await asyncio.gather(*(once(database, draw) for _ in range(8)))
-    await database.close()
+        await asyncio.gather(*(database.run(once, database, draw) for _ in range(8)))
+    database.close()
 
 asyncio.run(main())
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -34,18 +34,15 @@ class Machine(RuleBasedStateMachine):
         self.balance = Balance()
         self.done: dict[str, Any] = {}
 
-    def _book(self, change: Callable[..., Awaitable[Any]], name: str, *values: Any, **options: Any) -> Any:
-        async def run() -> Any:
-            async with self.database.writing() as connection:
-                return await change(connection, self.account, f"{self.account}-{name}"[-36:], *values, **options)
-
-        return self.runner.run(run())
+    def _book(self, change: Callable[..., Any], name: str, *values: Any, **options: Any) -> Any:
+        with self.database.writing() as connection:
+            return change(connection, self.account, f"{self.account}-{name}"[-36:], *values, **options)
 
     def _moved(self, available: int = 0, held: int = 0, earned: int = 0, issued: int = 0) -> Balance:
         old = self.balance
         return Balance(old.available + available, old.held + held, old.earned + earned, old.issued + issued)
 
-    def _spend(self, what: str, name: str, change: Callable[..., Awaitable[Any]], after: Balance) -> None:
+    def _spend(self, what: str, name: str, change: Callable[..., Any], after: Balance) -> None:
         if f"{what}-{name}" not in self.done and after.available < 0:
             with pytest.raises(FailedPrecondition):
                 self._book(change, name)
@@ -82,11 +79,8 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def agree(self) -> None:
-        async def read() -> Balance:
-            async with self.database.reading() as connection:
-                return await ledger.balance(connection, self.account)
-
-        assert self.runner.run(read()) == self.balance
+        with self.database.reading() as connection:
+            assert ledger.balance(connection, self.account) == self.balance
 
     def teardown(self) -> None:
         self.runner.run(audit(self.database))
@@ -97,7 +91,7 @@ def machine(database_url: str) -> Iterator[type[Machine]]:
     with asyncio.Runner() as runner:
         Machine.runner, Machine.database = runner, hurried(database_url)
         yield Machine
-        runner.run(Machine.database.close())
+        Machine.database.close()
 
 
 def test_the_ledger_agrees_with_its_model(machine: type[Machine]) -> None:

@@ -78,7 +78,7 @@ class Gateway(RuleBasedStateMachine):
         self.home = Path(tempfile.mkdtemp())
         self.runner = asyncio.Runner()
         database = Database(f"sqlite:///{self.home / 'studio.db'}")
-        event.listen(database._engine.sync_engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF"))
+        event.listen(database._engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF"))
         self.store = Store(database)
         self.blobs = open_store("", self.home / "blobs", 60.0)
         self.retention = Retention(Settings(home=self.home, cache_bytes=CACHE), self.store, self.blobs)
@@ -96,8 +96,8 @@ class Gateway(RuleBasedStateMachine):
         return self.runner.run(work)
 
     async def grant(self, account: str) -> None:
-        async with self.store.database.writing() as connection:
-            await ledger.grant(connection, account, uuid.uuid4().hex, 10**6)
+        with self.store.database.writing() as connection:
+            ledger.grant(connection, account, uuid.uuid4().hex, 10**6)
 
     @initialize(data=contents, made=st.lists(contents, min_size=1, max_size=4))
     def begin(self, data: bytes, made: list[bytes]) -> None:
@@ -112,7 +112,7 @@ class Gateway(RuleBasedStateMachine):
         self.sessions[session_id].results |= self.jobs[job_id].made
 
     def teardown(self) -> None:
-        self.run(self.store.database.close())
+        self.store.database.close()
         self.runner.close()
         shutil.rmtree(self.home)
 
@@ -150,8 +150,8 @@ class Gateway(RuleBasedStateMachine):
         whole = DetectedObject(0, "all", "full_frame", Box(0.0, 0.0, 1.0, 1.0), 1.0)
         stored = StoredBlob(photo, 1, "image/png")
         session = Session(session_id, account, stored, 64, 64, (whole,), 1, now, now + SESSION)
-        async with self.store.database.writing() as connection:
-            await self.store.add_session(connection, session)
+        with self.store.database.writing() as connection:
+            self.store.add_session(connection, session)
 
     def living(self) -> list[str]:
         return [key for key, session in self.sessions.items() if session.expires > self.now]
@@ -178,9 +178,9 @@ class Gateway(RuleBasedStateMachine):
             session_id=uuid.UUID(session_id), object_index=0, background=background, camera_preset="dolly"
         )
         job = Job(job_id, account, options, datetime.now(UTC), price=ledger.JOB_PRICE)
-        async with self.store.database.writing() as connection:
-            await self.store.add_job(connection, job)
-            await ledger.hold(connection, account, job_id)
+        with self.store.database.writing() as connection:
+            self.store.add_job(connection, job)
+            ledger.hold(connection, account, job_id)
 
     def open_jobs(self) -> list[str]:
         return [key for key, job in self.jobs.items() if job.ended is None]
@@ -243,9 +243,9 @@ class Gateway(RuleBasedStateMachine):
 
     def referred(self, account: str) -> set[str]:
         async def look() -> set[str]:
-            async with self.store.database.reading() as connection:
+            with self.store.database.reading() as connection:
                 query = select(blob_references.c.sha256).where(blob_references.c.account_id == account)
-                return {sha256 for (sha256,) in await connection.execute(query)}
+                return {sha256 for (sha256,) in connection.execute(query)}
 
         found: set[str] = self.run(look())
         return found
@@ -258,14 +258,14 @@ class Gateway(RuleBasedStateMachine):
         self.run(self.age(passed))
 
     async def age(self, passed: timedelta) -> None:
-        async with self.store.database.writing() as connection:
+        with self.store.database.writing() as connection:
             for column in TIMES:
                 keys = list(column.table.primary_key)
-                rows = (await connection.execute(select(column, *keys).where(column.is_not(None)))).all()
+                rows = connection.execute(select(column, *keys).where(column.is_not(None))).all()
                 for when, *values in rows:
                     same = [key == value for key, value in zip(keys, values, strict=True)]
                     older = {column.name: when - passed}
-                    await connection.execute(update(column.table).where(*same).values(older))
+                    connection.execute(update(column.table).where(*same).values(older))
 
     @rule(chores=st.lists(st.sampled_from(("expire", "bound", "sweep")), min_size=1, max_size=4))
     def chores(self, chores: list[str]) -> None:
@@ -316,8 +316,8 @@ class Gateway(RuleBasedStateMachine):
             self.run(self.held_is_bounded())
 
     async def held_is_bounded(self) -> None:
-        async with self.store.database.reading() as connection:
-            assert sum(row[0] for row in await connection.execute(select(stage_results.c.size))) <= CACHE
+        with self.store.database.reading() as connection:
+            assert sum(row[0] for row in connection.execute(select(stage_results.c.size))) <= CACHE
 
 
 Gateway.TestCase.settings = settings(

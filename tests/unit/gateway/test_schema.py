@@ -31,12 +31,12 @@ RELEASE_0_1 = Path(__file__).with_name("release_0_1.sql")
 async def database(empty_database: str) -> AsyncIterator[Database]:
     made = Database(empty_database)
     yield made
-    await made.close()
+    made.close()
 
 
 async def run(database: Database, change: Callable[..., Any], *values: Any) -> Any:
-    async with database.writing() as connection:
-        return await connection.run_sync(change, *values)
+    with database.writing() as connection:
+        return change(connection, *values)
 
 
 def shape(connection: Connection) -> dict[str, Any]:
@@ -63,7 +63,7 @@ async def test_the_migrations_make_the_tables_that_the_code_knows(database: Data
 
 async def test_down_and_up_again(database: Database) -> None:
     await Store(database).open()
-    await accounts.create_key(database, "somebody")
+    accounts.create_key(database, "somebody")
     before = await run(database, shape)
     await run(database, schema.downgrade, "0001")
     assert await run(database, schema.current) == "0001"
@@ -74,7 +74,7 @@ async def test_down_and_up_again(database: Database) -> None:
     assert set(await run(database, shape)) == {"alembic_version"}
     await run(database, schema.upgrade)
     assert await run(database, shape) == before
-    assert await accounts.list_keys(database) == []
+    assert accounts.list_keys(database) == []
 
 
 @pytest.mark.parametrize("version", ["0003", "0004", "head", "", "-1", "0001:0002"])
@@ -109,19 +109,20 @@ async def test_many_replicas_that_start_at_once_migrate_once(empty_database: str
     databases = [Database(empty_database) for _ in range(6)]
     await asyncio.gather(*(Store(database).open() for database in databases))
     assert {await run(database, schema.current) for database in databases} == {schema.newest()}
-    await asyncio.gather(*(database.close() for database in databases))
+    for database in databases:
+        database.close()
 
 
 @pytest.mark.parametrize("table", ["ledger_transactions", "ledger_entries"])
 @pytest.mark.parametrize("change", ["UPDATE {} SET account_id = 'x'", "DELETE FROM {}"])
 async def test_what_is_booked_stays(database: Database, table: str, change: str) -> None:
     await Store(database).open()
-    async with database.writing() as connection:
-        await ledger.grant(connection, "somebody", "1", 100)
+    with database.writing() as connection:
+        ledger.grant(connection, "somebody", "1", 100)
     with pytest.raises(DBAPIError, match=f"{table} is append-only"):
         await run(database, lambda c: c.execute(text(change.format(table))))
-    async with database.reading() as connection:
-        assert (await ledger.entries(connection, "somebody", 10))[0].available == 100
+    with database.reading() as connection:
+        assert ledger.entries(connection, "somebody", 10)[0].available == 100
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ async def old_home(tmp_path: Path) -> AsyncIterator[Database]:
     connection.close()
     database = Database(f"sqlite:///{file}")
     yield database
-    await database.close()
+    database.close()
 
 
 async def test_the_first_version_is_what_release_0_1_made(old_home: Database, tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ async def test_the_first_version_is_what_release_0_1_made(old_home: Database, tm
     del made["alembic_version"]
     assert await run(old_home, shape) == made
     assert await run(old_home, schema.current) == "0001"
-    await other.close()
+    other.close()
 
 
 async def test_what_release_0_1_left_is_all_there(old_home: Database) -> None:
@@ -163,11 +164,11 @@ async def test_what_release_0_1_left_is_all_there(old_home: Database) -> None:
     assert await store.stage_result("local", "d" * 64, "a session") is None, "its blobs could not be told"
     photo = (await store.session("local", str(done.options.session_id))).photo  # type: ignore[union-attr]
     kept = [photo.sha256, *(stored.sha256 for stored in done.artifacts.values())]
-    async with old_home.reading() as connection:
-        assert await references.unreferred(connection, "local", [*kept, "f" * 64]) == ["f" * 64]
+    with old_home.reading() as connection:
+        assert references.unreferred(connection, "local", [*kept, "f" * 64]) == ["f" * 64]
     ended = datetime(2026, 2, 4, 4, 5, 6, 789012, tzinfo=UTC)
-    async with old_home.reading() as connection:
-        rows = await connection.execute(metadata.tables["jobs"].select().order_by(text("number")))
+    with old_home.reading() as connection:
+        rows = connection.execute(metadata.tables["jobs"].select().order_by(text("number")))
         assert [(row.ended_at, row.created_at) for row in rows] == [
             (ended, ended - timedelta(days=1)),
             (None, ended - timedelta(days=1)),
@@ -179,8 +180,8 @@ async def test_release_0_1_can_read_what_was_made_since(old_home: Database) -> N
     await store.open()
     ((_, job),) = await store.list_jobs("local", 1, None)
     options = job.options.model_copy(update={"webhook_url": "https://example.com"})
-    async with old_home.writing() as connection:
-        await store.add_job(connection, replace(job, job_id="c-job", options=options))
+    with old_home.writing() as connection:
+        store.add_job(connection, replace(job, job_id="c-job", options=options))
     await run(old_home, schema.downgrade, "0001")
     query = text("SELECT number, body FROM jobs ORDER BY number")
     rows = (await run(old_home, lambda connection: connection.execute(query).all()))[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid4
@@ -26,7 +27,8 @@ from gateway.model import (
     StoredBlob,
 )
 from gateway.options import JobOptions, Output, PromptBackground, TransparentBackground
-from gateway.store import Database, Store
+from gateway.store import Call, Database, Store
+from lensora.core.errors import AlreadyExists
 from lensora.core.geometry import FULL_FRAME, Box
 
 WHEN = datetime(2026, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
@@ -82,12 +84,12 @@ def store(database: Database) -> Store:
 
 async def add(store: Store, *values: Job | Session) -> None:
     """Store jobs and sessions."""
-    async with store.database.writing() as connection:
+    with store.database.writing() as connection:
         for value in values:
             if isinstance(value, Job):
-                await store.add_job(connection, value)
+                store.add_job(connection, value)
             else:
-                await store.add_session(connection, value)
+                store.add_session(connection, value)
 
 
 async def keep(store: Store, account: str, result: bytes) -> None:
@@ -154,12 +156,12 @@ async def test_a_job_ends_once(store: Store, status: JobStatus) -> None:
     kept = await store.job("local", PLAIN.job_id)
     assert kept is not None
     assert kept.status is status
-    assert await store.last_seq(PLAIN.job_id) == 1
+    assert await store.last_seqs([PLAIN.job_id]) == {PLAIN.job_id: 1}
 
 
 async def test_a_job_that_nobody_added_is_not_recorded(store: Store) -> None:
     assert not await store.record(PLAIN, event(1), 0)
-    assert await store.last_seq(PLAIN.job_id) == 0
+    assert await store.last_seqs([PLAIN.job_id]) == {}
 
 
 async def test_numbers_are_given_once_even_at_the_same_time(store: Store) -> None:
@@ -197,9 +199,9 @@ async def test_only_who_took_the_job_last_writes_its_story(store: Store) -> None
 async def test_only_the_workflow_that_a_job_names_may_take_it(store: Store) -> None:
     await add(store, PLAIN)
     (run,) = await store.open_runs()
-    async with store.database.writing() as connection:
-        assert await store.replace_run(connection, run, "second")
-        assert not await store.replace_run(connection, run, "third"), "somebody was faster"
+    with store.database.writing() as connection:
+        assert store.replace_run(connection, run, "second")
+        assert not store.replace_run(connection, run, "third"), "somebody was faster"
     assert await store.take(PLAIN.job_id, PLAIN.job_id) is None
     assert await store.take(PLAIN.job_id, "second") == (PLAIN, 0, 2)
     assert (await store.open_runs())[0].runs == 2
@@ -208,12 +210,12 @@ async def test_only_the_workflow_that_a_job_names_may_take_it(store: Store) -> N
 async def test_what_belongs_to_an_event_is_stored_with_it_or_not_at_all(store: Store) -> None:
     await add(store, PLAIN)
 
-    async def broken(_: object) -> None:
+    def broken(_: object) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
         await store.record(replace(PLAIN, status=JobStatus.FAILED), event(1, JobStatus.FAILED), 0, broken)
-    assert await store.last_seq(PLAIN.job_id) == 0
+    assert await store.last_seqs([PLAIN.job_id]) == {}
     assert await store.job("local", PLAIN.job_id) == PLAIN
 
 
@@ -228,14 +230,41 @@ async def test_a_lease_runs_out(store: Store) -> None:
 
 
 async def test_a_key_is_bound_once(store: Store) -> None:
-    async def claim(resource: str, body: str = "a" * 64) -> bool:
-        async with store.database.writing() as connection:
-            return await store.claim_key(connection, "local", "init", "key", body, resource)
+    def claim(resource: str) -> str | None:
+        with store.database.writing() as connection:
+            return store.claim_key(connection, "local", "init", "key", "a" * 64, resource)
 
-    claimed = await asyncio.gather(*(claim(f"session-{number}") for number in range(8)))
-    assert sorted(claimed) == [False] * 7 + [True]
-    made = await store.made_before("local", "init", "key", "a" * 64)
-    assert made == (f"session-{claimed.index(True)}", True)
-    assert (await store.made_before("local", "init", "key", "b" * 64) or ("", True))[1] is False
-    assert await store.made_before("local", "transform", "key", "a" * 64) is None
-    assert await store.made_before("other", "init", "key", "a" * 64) is None
+    def made(account: str, call: Call, body: str) -> str | None:
+        with store.database.reading() as connection:
+            return store.made_before(connection, account, call, "key", body * 64)
+
+    run = store.database.run
+    claimed = await asyncio.gather(*(run(claim, f"session-{number}") for number in range(8)))
+    first = f"session-{claimed.index(None)}"
+    assert sorted(claimed, key=str) == [None, *[first] * 7]
+    assert made("local", "init", "a") == first
+    with pytest.raises(AlreadyExists):
+        made("local", "init", "b")
+    assert made("local", "transform", "a") is None
+    assert made("other", "init", "a") is None
+
+
+async def test_what_was_begun_is_finished_before_a_cancel_goes_on(store: Store) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    done = []
+
+    def write() -> None:
+        with store.database.writing():
+            begun.set()
+            go_on.wait(10)
+            done.append(True)
+
+    task = asyncio.create_task(store.database.run(write))
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    await asyncio.sleep(0.05)
+    assert not task.done(), "its rest would meet what is done after it"
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done
