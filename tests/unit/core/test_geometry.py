@@ -110,3 +110,20 @@ def test_flat_and_tiny_things_have_a_box_too() -> None:
     triangle = np.array([[0, 0, 0], [2, 0, 0], [0, 1, 0]])
     assert thin_axis_ratio(triangle) == pytest.approx(0.0, abs=1e-9)
     assert minimum_box_sides(cuboid((0.3, 1.0, 0.6), 0.7) * 1e-9) == pytest.approx([3e-10, 6e-10, 1e-9])
+
+
+def test_a_ball_has_a_box_in_no_time_and_a_line_one_without_width() -> None:
+    ball = np.random.default_rng(0).normal(size=(5000, 3))
+    ball /= np.linalg.norm(ball, axis=1, keepdims=True)
+    assert minimum_box_sides(ball) == pytest.approx([2.0] * 3, rel=0.01)
+    assert minimum_box_sides(np.outer(np.arange(5.0), [1, 2, 2])) == pytest.approx([0, 0, 12], abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_lies_within_a_box_does_not_change_it(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    corners = cuboid((0.2, 0.5, 0.9), draw.uniform(0, 3))
+    within = draw.dirichlet(np.ones(len(corners)), 300) @ corners
+    axes, sides = minimum_box(np.vstack([corners, within]))
+    assert sides == pytest.approx([0.2, 0.5, 0.9], abs=1e-6)
+    assert np.ptp(within @ axes.T, axis=0).max() < 0.9
