@@ -248,6 +248,7 @@ def as_json(made: Made) -> str:
                 "arc_degrees": made.job.camera.arc_degrees,
                 "clamped": made.job.camera.clamped,
             },
+            "notices": {step_name(record.step): record.notice for record in made.job.steps if record.notice},
             "reused": [step_name(record.step) for record in made.job.steps if record.reused],
             "seconds": {name: round(seconds, 3) for name, seconds in made.seconds.items()},
             "files": {name: str(path.resolve()) for name, path in made.files.items()},
@@ -267,6 +268,9 @@ def print_table(made: Made, console: Console) -> None:
     table.add_row("thin_axis_ratio", f"{mesh.thin_axis_ratio:.2f}")
     table.add_row("verdict", verdict_name(made.job))
     table.add_row("scene", made.job.scene_note)
+    for record in made.job.steps:
+        if record.notice:
+            table.add_row(step_name(record.step), record.notice, style="yellow")
     console.print(table)
     folder = next(iter(made.files.values())).parent.resolve()
     console.print(f"The four files are in {folder}: {', '.join(made.files)}", soft_wrap=True, highlight=False)

@@ -122,6 +122,8 @@ class StepRecord:
     """Whether an earlier result was used again."""
     fingerprint: str = ""
     """What made its result: ``service/engine@version``."""
+    notice: str = ""
+    """What the service said of how it was made, such as that another engine than the chosen one stood in."""
 
 
 @dataclass(frozen=True, slots=True)

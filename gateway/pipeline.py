@@ -203,7 +203,7 @@ class _Flow:
         return Work(self._job.account_id, self._session.session_id, self._job.job_id, progress)
 
     async def _done(self, step: Step, outcome: Outcome[Any]) -> None:
-        await self._journal.done(step, reused=outcome.reused, fingerprint=outcome.fingerprint)
+        await self._journal.done(step, reused=outcome.reused, fingerprint=outcome.fingerprint, notice=outcome.notice)
 
     @contextlib.asynccontextmanager
     async def _failing(self, step: Callable[[], Step]) -> AsyncIterator[None]:

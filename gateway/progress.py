@@ -210,14 +210,15 @@ class Journal:
 
         await self._change(change)
 
-    async def done(self, step: Step, *, reused: bool, fingerprint: str) -> None:
+    async def done(self, step: Step, *, reused: bool, fingerprint: str, notice: str = "") -> None:
         """The step ended well."""
 
         def change(job: Job) -> tuple[Job, StepRecord] | None:
             if job.record(step).state is StepState.DONE:
                 return None  # told before the job was taken up again
             now = datetime.now(UTC)
-            record = StepRecord(step, StepState.DONE, 1.0, job.record(step).started_at or now, now, reused, fingerprint)
+            began = job.record(step).started_at or now
+            record = StepRecord(step, StepState.DONE, 1.0, began, now, reused, fingerprint, notice)
             return _with(job, record), record
 
         await self._change(change)

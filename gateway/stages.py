@@ -30,6 +30,7 @@ from lensora.render.v1 import render_pb2, render_pb2_grpc
 from lensora.runtime.callees import open_service
 from lensora.runtime.errors import from_rpc
 from lensora.runtime.interceptors import REQUEST_ID
+from lensora.runtime.stage import NOTICE
 from lensora.runtime.telemetry import outgoing, span
 from lensora.segment.v1 import segment_pb2, segment_pb2_grpc
 from lensora.type.v1 import blob_pb2, engine_pb2, engine_pb2_grpc
@@ -43,6 +44,8 @@ _log = structlog.get_logger()
 
 _FINGERPRINT_SECONDS = 30.0
 
+_NOTICE_LENGTH = 500
+
 _OPTIONAL_TARGETS = {"alpha_video_target"}
 
 
@@ -53,6 +56,8 @@ class Outcome(Generic[Result]):
     result: Result
     reused: bool
     fingerprint: str
+    notice: str = ""
+    """What the service said of how it made the result; nothing of one that is used again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +209,10 @@ class Stages:
             if kept is not None:
                 return kept
             pin = uuid.uuid4().hex
-            result = await self._make(work, stage, pin)
+            result, notice = await self._make(work, stage, pin)
             fingerprint = self._fingerprints[stage.service] = result.engine.fingerprint
+            if notice:
+                _log.warning("stage notice", stage=stage.service, notice=notice)
             blobs = {blob.sha256: blob.size for blob in find(result, blob_pb2.Blob)}
             await self.store.keep_stage_result(
                 work.account,
@@ -216,7 +223,7 @@ class Stages:
                 work.session_id,
                 pin,
             )
-            return Outcome(result, reused=False, fingerprint=fingerprint)
+            return Outcome(result, reused=False, fingerprint=fingerprint, notice=notice)
 
     async def _find(self, work: Work, stage: _Stage, digest: str) -> Outcome[Any] | None:
         kept = await self.store.stage_result(work.account, digest, work.session_id)
@@ -226,15 +233,17 @@ class Stages:
         whole = await self.blobs.run(self._all_there, work.account, result)
         return Outcome(result, reused=True, fingerprint=result.engine.fingerprint) if whole else None
 
-    async def _make(self, work: Work, stage: _Stage, pin: str) -> Any:
+    async def _make(self, work: Work, stage: _Stage, pin: str) -> tuple[Any, str]:
+        """The result, and what the service said of it."""
         call = type(stage.request)()
         call.CopyFrom(stage.request)
         targets: list[str] = []
         aiming = asyncio.create_task(self.blobs.run(self._aim, work.account, call, targets))
         result: Any = None
+        notices: list[str] = []
         try:
             await asyncio.shield(aiming)
-            async with contextlib.aclosing(self._responses(work, stage, call)) as responses:
+            async with contextlib.aclosing(self._responses(work, stage, call, notices)) as responses:
                 async for response in responses:
                     if response.WhichOneof("event") == "progress":
                         await work.progress(response.progress.fraction, response.progress.phase)
@@ -246,7 +255,7 @@ class Stages:
             await self.blobs.run(self._publish, work.account, result, targets)
         finally:
             await self._tidy(aiming, targets)
-        return result
+        return result, "".join(notices)
 
     async def _tidy(self, aiming: asyncio.Task[Any], targets: list[str]) -> None:
         """Discard targets once the thread that makes them is done; who waits may be cancelled, and it goes on."""
@@ -261,12 +270,15 @@ class Stages:
         task.add_done_callback(self._tidying.discard)
         await asyncio.shield(task)
 
-    async def _responses(self, work: Work, stage: _Stage, request: Message) -> AsyncGenerator[Any, None]:
+    async def _responses(
+        self, work: Work, stage: _Stage, request: Message, notices: list[str]
+    ) -> AsyncGenerator[Any, None]:
         metadata = tuple({REQUEST_ID: work.request_id, **outgoing()}.items())
         call = stage.method(request, timeout=stage.seconds, metadata=metadata)
         try:
             async for response in call:
                 yield response
+            notices += (str(value)[:_NOTICE_LENGTH] for key, value in await call.trailing_metadata() if key == NOTICE)
         except grpc.aio.AioRpcError as error:
             raise _explained(stage.service, error, stage.seconds) from error
         finally:

@@ -185,6 +185,7 @@ def _step(record: StepRecord) -> studio_pb2.StepRecord:
         ended_at=_time(record.ended_at),
         reused=record.reused,
         fingerprint=record.fingerprint,
+        notice=record.notice,
     )
 
 

@@ -197,6 +197,7 @@ def _result(job: studio_pb2.Job) -> Result:
                 _time(step, "ended_at"),
                 step.reused,
                 step.fingerprint,
+                step.notice,
             )
             for step in job.steps
         ),

@@ -114,6 +114,8 @@ class StepReport:
     """Whether an earlier result was used again."""
     fingerprint: str
     """What made its result: ``service/engine@version``."""
+    notice: str
+    """Empty, or what was unusual, such as that another engine than the chosen one stood in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import sysconfig
 import tempfile
 import time
 import venv
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -165,6 +165,9 @@ class Server:
     ready_seconds: float
     """How long it may take to start."""
 
+    loaded: Callable[[], Iterable[str]] = tuple
+    """All models that the process had loaded when it was last seen."""
+
     process: asyncio.subprocess.Process | None = None
 
     @property
@@ -235,20 +238,31 @@ class Server:
     async def keep(self) -> None:
         """Start the process again whenever it ends, until cancelled; gives up when it does not come back."""
         failures = 0
+        had: set[str] = set()
         while self.process is not None:
             started = time.monotonic()
             status = await self.process.wait()
             _log.warning("process ended", process="triton", status=status)
             self._kill()  # its models' processes, which may hold on to its addresses
             failures = failures + 1 if time.monotonic() - started < _SETTLED_SECONDS else 0
+            had = had | set(self.loaded()) if failures > 1 else set(self.loaded())
             try:
                 if failures == _TRIES:
                     raise Unavailable(f"it ended {failures} times; see {self.log.path}")
                 await self.start()
+                await self._load_again(had.difference(self.models))
             except LensoraError as error:
                 if not self.broken.done():
                     self.broken.set_exception(Unavailable(f"triton: {error}", reason="PROCESS_DOWN"))
                 return
+
+    async def _load_again(self, models: Iterable[str]) -> None:
+        """Load what was loaded since the last start, too; what fails is told, and keeps nobody waiting."""
+        for model in sorted(models):
+            try:
+                await self.client.load(model)
+            except LensoraError as error:
+                _log.error("model not loaded again", model=model, reason=error.reason, message=error.message)
 
     async def stop(self) -> None:
         """End the process, by force if it lingers, and free its shared memory."""
@@ -301,6 +315,7 @@ async def running(
         home.link_backends(backends)
         server = Server(home, backends, Log(log), repository, models, address, client, broken, ready_seconds)
         watchdog = Watchdog(client, watch_seconds, Stubs(lambda: server.process.pid if server.process else None))
+        server.loaded = watchdog.loaded
         keepers: list[asyncio.Task[None]] = []
         try:
             await server.start()

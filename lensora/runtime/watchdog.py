@@ -38,6 +38,7 @@ class Watchdog:
         self._client, self._seconds, self._stubs = client, seconds, stubs
         self._canaries: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._crashed: dict[str, _Crash] = {}
+        self._ready: set[str] = set()
         self._loaded_at: dict[str, float] = {}
         """When each was last loaded again; monotonic seconds."""
 
@@ -59,7 +60,12 @@ class Watchdog:
                 canary.cancel()
             await asyncio.gather(*self._canaries.values(), return_exceptions=True)
 
+    def loaded(self) -> set[str]:
+        """The models that were loaded when the server last answered, those counted that had just crashed."""
+        return self._ready | set(self._crashed)
+
     async def _look(self, states: list[ModelState]) -> None:
+        self._ready = {state.name for state in states if state.is_ready}
         for state in states:
             key = (state.name, state.version)
             if state.is_ready and state.name not in self._crashed and key not in self._canaries:

@@ -26,6 +26,7 @@ from lensora.mesh3d.v1 import mesh3d_pb2
 from lensora.render.v1 import render_pb2
 from lensora.runtime.convert import box_from_proto, box_to_proto
 from lensora.runtime.interceptors import REQUEST_ID, Border
+from lensora.runtime.stage import NOTICE
 from lensora.segment.v1 import segment_pb2
 from lensora.type.v1 import blob_pb2, engine_pb2, engine_pb2_grpc, geometry_pb2, mesh_pb2, scene_pb2
 
@@ -76,6 +77,8 @@ class Method:
         """Raised in place of the result."""
         self.tweak: Callable[[Any], None] | None = None
         """Changes the result."""
+        self.notice = ""
+        """Said beside the result."""
         self.size = 0
         """Pad the result's bytes to so many."""
         self.to_target = False
@@ -131,6 +134,8 @@ class Method:
                 self.service.access.read(blob.url, blob.sha256, blob.size, "input")
             async for response in (self.script or self._play)(call):
                 yield response
+            if self.notice:
+                context.set_trailing_metadata(((NOTICE, self.notice),))
         except (asyncio.CancelledError, GeneratorExit):
             call.cancelled = True
             raise

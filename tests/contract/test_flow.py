@@ -57,6 +57,16 @@ async def test_a_job_makes_its_four_artifacts(gateway: Gateway) -> None:
     assert gateway.staged() == []
 
 
+async def test_what_a_service_says_of_a_result_stands_with_its_step(gateway: Gateway, services: Services) -> None:
+    said = "fallback; reason=TRITON_DOWN; by=mesh3d/embedded@1"
+    services["Reconstruct"].notice = said + " " * 1000
+    first, second = [await gateway.make() for _ in range(2)]
+    notices = {record.step: record.notice.strip() for record in first.steps if record.notice}
+    assert notices == {studio_pb2.STEP_GENERATING_3D: said}
+    assert max(len(record.notice) for record in first.steps) == 500
+    assert not any(record.notice for record in second.steps), "of a result that is used again nothing was said"
+
+
 async def test_each_stage_gets_what_its_inputs_and_the_spec_say(gateway: Gateway, services: Services) -> None:
     output = studio_pb2.OutputSpec(size=geometry_pb2.Size(width=256, height=1920), duration_s=2.5)
     session = await gateway.upload(max_objects=3)

@@ -104,6 +104,8 @@ class StepReport(BaseModel):
     ended_at: datetime | None
     reused: bool
     fingerprint: str
+    notice: str
+    """Empty, or what was unusual, such as that another engine than the chosen one stood in."""
 
 
 class MeshReport(BaseModel):
@@ -163,7 +165,7 @@ class Result(BaseModel):
         progress=1.0,
         steps=[
             {"name": "cropping", "state": "done", "started_at": _BEGUN, "ended_at": _ENDED,
-             "reused": False, "fingerprint": "segment/embedded@1"},
+             "reused": False, "fingerprint": "segment/embedded@1", "notice": ""},
         ],
         outputs={
             f"{name}_url": f"{_URL}/artifacts/acme/{_JOB_ID}/{file}{_SIGNED}"

@@ -54,6 +54,7 @@ def result(edge: Edge, base: str, job: Job) -> schemas.Result:
                 ended_at=record.ended_at,
                 reused=record.reused,
                 fingerprint=record.fingerprint,
+                notice=record.notice,
             )
             for record in job.steps
         ],

@@ -733,6 +733,7 @@ class StepRecord(_message.Message):
     ENDED_AT_FIELD_NUMBER: _builtins.int
     REUSED_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
     step: Global___Step.ValueType
     """Which."""
     state: Global___StepState.ValueType
@@ -741,6 +742,8 @@ class StepRecord(_message.Message):
     """True when an earlier result was used again."""
     fingerprint: _builtins.str
     """What made its result: `service/engine@version`."""
+    notice: _builtins.str
+    """Empty, or what was unusual, for example that another engine than the chosen one stood in."""
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """Unset until it begins."""
@@ -758,10 +761,11 @@ class StepRecord(_message.Message):
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         reused: _builtins.bool = ...,
         fingerprint: _builtins.str = ...,
+        notice: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "fingerprint", b"fingerprint", "reused", b"reused", "started_at", b"started_at", "state", b"state", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "fingerprint", b"fingerprint", "notice", b"notice", "reused", b"reused", "started_at", b"started_at", "state", b"state", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
