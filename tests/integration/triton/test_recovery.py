@@ -78,7 +78,7 @@ async def test_a_killed_server_is_started_again_at_the_same_address(
         running.server.kill()
         assert (await client.infer("versioned", row(1), seconds=120)).version == "2"
         async with asyncio.timeout(60):
-            while not {"echo", "versioned"} <= {state.name for state in await client.states() if state.is_ready}:
+            while not {"echo", "versioned"} <= {state.name for state in await client.states() if state.is_ready}:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)  # it was loaded later than at the start
         assert running.server not in psutil.Process(process.pid).children()
         regions = await asyncio.to_thread(lambda: list(SHARED_MEMORY.glob(f"lensora_triton_{process.pid}_*")))
