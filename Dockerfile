@@ -12,8 +12,8 @@ COPY services/ services/
 COPY gateway/ gateway/
 COPY controlplane/ controlplane/
 COPY cli/ cli/
-# What no service loads is left out: tests, symbols, sources, the C API beside the Python module that has all of it, tools
-# for training. The gateway's image is also the operators': it has the command `lensora`
+# What no service loads is left out: tests, sources, PyAV's symbols (other wheels' libraries do not outlive strip), the C API
+# beside the Python module that has all of it, tools for training. The gateway's image is also the operators': it has the command `lensora`
 # hadolint ignore=DL3008
 RUN apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends binutils \
@@ -33,8 +33,8 @@ RUN apt-get update -qq \
     && printf '#!/opt/venv/bin/python\nfrom cli.main import main\n\nmain()\n' > /opt/venv/bin/lensora \
     && chmod 755 /opt/venv/bin/serve /opt/venv/bin/lensora \
     && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
-    && find /opt/venv -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.h' -o -name '*.c' \) -delete \
-    && find /opt/venv -type f -name '*.so*' -exec strip --strip-unneeded {} + \
+    && find /opt/venv -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.c' \) -delete \
+    && find /opt/venv/lib/python3.11/site-packages -path '*/av/*' -name '*.so' -exec strip --strip-unneeded {} + \
     && rm -rf /opt/venv/lib/python3.11/site-packages/onnxruntime/capi/libonnxruntime.so* \
         /opt/venv/lib/python3.11/site-packages/onnxruntime/transformers \
         /opt/venv/lib/python3.11/site-packages/onnxruntime/tools \

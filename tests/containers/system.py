@@ -17,11 +17,13 @@ import yaml
 
 from controlplane.authority import Authority
 from lensora.runtime.mesh import bootstrap
+from lensora.runtime.probe import probe
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 SERVICES = {"detect": 50051, "segment": 50052, "background": 50053, "mesh3d": 50054, "render": 50055}
 MEMBERS = (*SERVICES, "controlplane", "gateway")
+HEALTH_PORT = 18002
 USER = 10001
 BLOBS = "/var/lib/lensora/blobs"
 CERTIFICATES = "/etc/lensora/tls"
@@ -130,9 +132,9 @@ class System:
         podman(*command, image(member))
 
     def await_well(self, name: str) -> None:
-        """Wait until its own health check, the image's, says so."""
-        deadline = time.monotonic() + PATIENCE
-        while self.health(name):
+        """Wait until it answers so from outside, as an orchestrator asks, and its image's own health check agrees."""
+        deadline, address = time.monotonic() + PATIENCE, f"{self.address(name)}:{HEALTH_PORT}"
+        while probe(address) or self.health(name):  # the latter costs a process that the machine could start with
             state = podman("inspect", "--format", "{{.State.Status}}", self._called(name))
             if state != "running" or time.monotonic() > deadline:
                 raise AssertionError(f"{name} is {state}: {podman('logs', '--tail', '20', self._called(name))}")
@@ -226,7 +228,7 @@ class System:
         prefix = member.upper()
         told = {
             f"{prefix}_CERTIFICATES": f"{CERTIFICATES}/{member}",
-            f"{prefix}_HEALTH_LISTEN": "0.0.0.0:18002",
+            f"{prefix}_HEALTH_LISTEN": f"0.0.0.0:{HEALTH_PORT}",
             f"{prefix}_LISTEN": f"0.0.0.0:{SERVICES.get(member, 50050 if member == 'gateway' else 18000)}",
         }
         if member in SERVICES:
