@@ -18,7 +18,7 @@ help: ## show this list
 
 setup: system $(STAMP)-run ## all that running needs: system libraries, .venv, models
 
-setup-dev: setup postgres $(STAMP)-dev triton tests/tools/node_modules photos-all .cache/tools ## all that testing needs on top
+setup-dev: setup postgres $(STAMP)-dev triton tests/tools/node_modules photos-all .cache/tools .cache/moto/stamp ## all that testing needs on top
 
 system:
 	@./scripts/system.sh
@@ -51,6 +51,9 @@ tests/tools/node_modules: tests/tools/package-lock.json
 .cache/tools: scripts/tools.sh $(STAMP)-run
 	@./scripts/tools.sh
 	touch $@
+
+.cache/moto/stamp: requirements/moto.txt
+	@./scripts/apart.sh moto
 
 photos:
 	@./scripts/photos.sh
@@ -103,7 +106,7 @@ lock: ## resolve requirements/*.txt anew from pyproject.toml
 	for name in $(IMAGES); do \
 		$(IMAGE_LOCK) --extra $$name --output-file requirements/$$name.txt pyproject.toml requirements/images.in || exit 1; done
 	$(IMAGE_LOCK) --extra gateway --extra controlplane --extra cli --output-file requirements/gateway.txt pyproject.toml requirements/images.in
-	$(LOCK) --output-file requirements/checkov.txt requirements/checkov.in
+	for name in checkov moto; do $(LOCK) --output-file requirements/$$name.txt requirements/$$name.in || exit 1; done
 	$(LOCK) --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
 	$(LOCK) --no-deps --output-file requirements/triton.txt requirements/triton.in
 	@# where pip finds PyTorch's CPU build, uv must be told: UV_FIND_LINKS or UV_INDEX

@@ -3,12 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-environment=.cache/checkov
-if ! [ "$environment/stamp" -nt requirements/checkov.txt ]; then
-    python3 -m venv "$environment"
-    "$environment/bin/python" -m pip install --quiet --require-hashes --requirement requirements/checkov.txt
-    touch "$environment/stamp"
-fi
+./scripts/apart.sh checkov
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cp Dockerfile "$scratch"
@@ -17,4 +12,4 @@ for values in helm/lensora/ci/*-values.yaml; do
     .cache/tools/helm4 template x helm/lensora --namespace studio --values "$values" > "$scratch/$name.yaml"
 done
 # it would like to send statistics and to fetch its own rules' descriptions
-BC_SKIP_MAPPING=TRUE CHECKOV_RUN_ID=local "$environment/bin/checkov" --config-file tests/helm/checkov.yaml --directory "$scratch" --skip-download
+BC_SKIP_MAPPING=TRUE CHECKOV_RUN_ID=local .cache/checkov/bin/checkov --config-file tests/helm/checkov.yaml --directory "$scratch" --skip-download

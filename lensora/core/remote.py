@@ -85,7 +85,8 @@ def _exchange(prefix: str, url: str, field: str, method: str, body: bytes | None
     try:
         # as a file, it goes out block by block, each within its own time
         connection.request(method, target, None if body is None else io.BytesIO(body), headers)
-        yield connection.getresponse()
+        with connection.getresponse() as response:  # which outlives its connection where the store ends that itself
+            yield response
     except (OSError, http.client.HTTPException) as error:
         raise _down("does not answer") from error
     finally:

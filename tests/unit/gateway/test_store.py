@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -27,7 +28,7 @@ from gateway.model import (
     StoredBlob,
 )
 from gateway.options import JobOptions, Output, PromptBackground, TransparentBackground
-from gateway.store import Call, Database, Store
+from gateway.store import GONE, Call, Database, Store
 from lensora.core.errors import AlreadyExists
 from lensora.core.geometry import FULL_FRAME, Box
 
@@ -268,3 +269,11 @@ async def test_what_was_begun_is_finished_before_a_cancel_goes_on(store: Store) 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert done
+
+
+def test_a_database_that_takes_a_connection_and_says_nothing_is_gone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        database = Database(f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/y?connect_timeout=2")
+        with pytest.raises(GONE), database.reading():
+            raise AssertionError("there is nobody to read from")
+        database.close()
