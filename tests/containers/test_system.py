@@ -20,6 +20,9 @@ from tests.containers.system import MEMBERS, SERVICES, System, image, podman
 pytestmark = pytest.mark.containers
 
 PHOTO = Path(".cache/photos/air-balloon.png")
+_KNOWN_SECONDS = 5.0
+"""The control plane looks names up every two; who was refused, as the container was not listening yet, waits one more."""
+
 OUTPUT = Output(width=320, height=256, duration_s=2)
 
 
@@ -152,15 +155,15 @@ def test_a_canary_that_fails_half_its_calls_is_ejected(system: System) -> None:
 
 def test_nobody_notices_a_rolling_restart(system: System) -> None:
     """One new container beside the old one, then the old one drains: as the chart's maxSurge does."""
-    calling = system.calling(",".join(SERVICES), 1000, 75)
+    calling = system.calling(",".join(SERVICES), 1000, 100)
     for name in SERVICES:
         system.start(f"{name}-new", of=name, alias=name)
         system.await_well(f"{name}-new")
-        time.sleep(3)  # until the control plane has looked up its name
+        time.sleep(_KNOWN_SECONDS)
         system.stop(name)
         system.start(name)
         system.await_well(name)
-        time.sleep(3)
+        time.sleep(_KNOWN_SECONDS)
         system.stop(f"{name}-new")
     found = system.called(calling)
     assert found["errors"] == {}
