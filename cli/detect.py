@@ -33,7 +33,7 @@ class Found:
     """From the first word to the gateway to its answer; starting it included, where it had to be."""
 
 
-async def detect(photo: bytes, max_objects: int, out: Path, server: str | None, console: Console) -> Found:
+async def detect(photo: bytes, max_objects: int, out: Path, server: str | None, key: str, console: Console) -> Found:
     """Ask the gateway at ``server``, or one of our own with nothing but detection behind it; draw what it says.
 
     Raises:
@@ -43,7 +43,7 @@ async def detect(photo: bytes, max_objects: int, out: Path, server: str | None, 
     options = validated(SessionOptions, max_objects=max_objects)  # before anything is started
 
     async def look(address: str) -> studio_pb2.Session:
-        studio = Studio(address)
+        studio = Studio(address, key)
         try:
             with console.status("looking at the photo"):
                 return await studio.create_session(photo, options.max_objects)

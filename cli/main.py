@@ -27,6 +27,9 @@ app.add_typer(mesh_app, name="mesh")
 app.add_typer(canary_app, name="canary")
 
 Listen = Annotated[str, typer.Option(help="HOST:PORT of the gateway.")]
+Key = Annotated[
+    str, typer.Option(envvar="LENSORA_KEY", help="API key, where the gateway asks for one.", show_envvar=True)
+]
 Home = Annotated[Path, typer.Option(help="Folder of the database, the blobs and the logs.")]
 
 
@@ -53,9 +56,7 @@ def make(
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the four files; out/PHOTO by default.")] = None,
     server: Annotated[str | None, typer.Option(help="HOST:PORT of a running gateway; else one is started.")] = None,
-    key: Annotated[
-        str, typer.Option(envvar="LENSORA_KEY", help="API key, where the gateway asks for one.", show_envvar=True)
-    ] = "",
+    key: Key = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
     """Make the four files from one photo."""
@@ -88,6 +89,7 @@ def detect(
     photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="JPEG, PNG or WebP.")],
     max_objects: Annotated[int, typer.Option(help="The most objects wanted, 2 to 8.")] = 6,
     server: Annotated[str | None, typer.Option(help="HOST:PORT of a running gateway; else one is started.")] = None,
+    key: Key = "",
     out: Annotated[
         Path | None, typer.Option(help="PNG of the photo with the boxes drawn; out/PHOTO/objects.png by default.")
     ] = None,
@@ -99,7 +101,7 @@ def detect(
     console = Console(stderr=as_json)
     with typed_errors(console):
         file = out or Path("out") / photo.stem / "objects.png"
-        found = run(detecting.detect(photo.read_bytes(), max_objects, file, server, console))
+        found = run(detecting.detect(photo.read_bytes(), max_objects, file, server, key, console))
         if as_json:
             typer.echo(detecting.as_json(found))
         else:

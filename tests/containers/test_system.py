@@ -21,7 +21,7 @@ pytestmark = pytest.mark.containers
 
 PHOTO = Path(".cache/photos/air-balloon.png")
 _KNOWN_SECONDS = 5.0
-"""The control plane looks names up every two; who was refused, as the container was not listening yet, waits one more."""
+"""The control plane looks names up every two; who was refused by a container that did not listen yet waits one more."""
 
 OUTPUT = Output(width=320, height=256, duration_s=2)
 

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 import pytest_asyncio
+from rich.console import Console
 
+from cli.detect import detect
 from cli.studio import Studio as Client
 from gateway import accounts, ledger
 from lensora.core.errors import LensoraError, Unauthenticated
+from lensora.core.imaging import encode_png
 from lensora.studio.v1 import studio_pb2
 from tests.contract.harness import Gateway, collect, refused, running_gateway, running_services, spec_of
 from tests.contract.scripted import PATIENCE
@@ -104,6 +108,14 @@ def test_every_call_is_tried() -> None:
     methods = {method.name for method in studio_pb2.DESCRIPTOR.services_by_name["StudioService"].methods}
     tried = {rpc.__name__.title().replace("_", "") for rpc in ALL}
     assert tried == methods
+
+
+async def test_the_command_detect_brings_a_key(keyed: Gateway, tmp_path: Path) -> None:
+    photo, out, console = encode_png(np.zeros((64, 64, 3), np.uint8)), tmp_path / "objects.png", Console(quiet=True)
+    found = await detect(photo, 6, out, keyed.address, await new_key(keyed, "acme"), console)
+    assert found.session.objects
+    with pytest.raises(Unauthenticated):
+        await detect(photo, 6, out, keyed.address, "", console)
 
 
 async def test_without_a_good_key_nothing_is_told(keyed: Gateway) -> None:
