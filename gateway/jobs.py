@@ -325,12 +325,13 @@ class Studio:
 
     @in_thread
     def _check_job(self, job: Job, key: str) -> str | None:
-        """Raise what ``_add_job`` would, and write nothing; what an earlier call with this key made, if one did."""
+        """Refuse what ``_add_job`` would, and write nothing; what an earlier call with this key made, if one did."""
         with self.database.reading() as connection:
             body = _digest(job.options)
             if key and (made := self._store.made_before(connection, job.account_id, "transform", key, body)):
                 return made
             self._admit(connection, job)
+            ledger.require(connection, job.account_id, job.price)
         return None
 
     @in_thread

@@ -35,7 +35,7 @@ class Photo:
 
 
 PHOTOS = {
-    "acanthus.jpg": Photo("plant, tall", "volume", known="thin"),
+    "acanthus.jpg": Photo("plant, tall", "volume"),
     "air-balloon.png": Photo("vehicle", "volume"),
     "astronaut.png": Photo("person", "volume"),
     "books.png": Photo("product", "volume"),
