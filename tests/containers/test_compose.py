@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from lensora.client import Output, Studio
-from tests.containers.system import PATIENCE, ROOT, podman
+from tests.containers.system import PATIENCE, ROOT, SERVICES, podman
 
 pytestmark = pytest.mark.containers
 
@@ -30,16 +30,15 @@ STAND_INS = {
     "chrislusf/seaweedfs:4.48": "s3",
     "otel/opentelemetry-collector-contrib:0.135.0": "collector",
 }
-MEMBERS = {"detect", "segment", "background", "mesh3d", "render", "gateway", "controlplane", "postgres", "s3", "collector"}
+MEMBERS = {*SERVICES, "gateway", "controlplane", "postgres", "s3", "collector"}
 PHOTO = ROOT / ".cache/photos/air-balloon.png"
 
 
 def stand_in(name: str, file: str, folder: Path) -> None:
     """Make an image of that name, unless there is one."""
-    if subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0:
-        return
-    if subprocess.run(["podman", "pull", "--quiet", name], check=False, capture_output=True, timeout=60).returncode == 0:
-        return
+    for words in (["image", "exists", name], ["pull", "--quiet", name]):
+        if subprocess.run(["podman", *words], check=False, capture_output=True, timeout=60).returncode == 0:
+            return
     context = folder / file
     shutil.copytree(ROOT / "tests/containers/standins", context / "tests/containers/standins")
     if file == "s3":
