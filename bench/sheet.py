@@ -61,7 +61,7 @@ async def results(photos: list[Path], folder: Path) -> list[Result]:
 async def result(name: str, data: bytes, folder: Path, address: str) -> Result:
     """One photo; what the gateway refuses is a result too."""
     quiet = Console(quiet=True)
-    found = await detect.detect(data, 6, folder / "objects.png", address, quiet)
+    found = await detect.detect(data, 6, folder / "objects.png", address, "", quiet)
     pictures = (decode(data, NullContext()), np.asarray(Image.open(found.file)))
     label = found.session.objects[0].label
     order = make.order(data, PROMPT, "turntable", None, f"{FILM[0]}x{FILM[1]}", 1.0, 0, folder, address)
