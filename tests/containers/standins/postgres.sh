@@ -9,7 +9,7 @@ if ! [ -s "$data/PG_VERSION" ]; then
     password=$(mktemp)
     printf '%s' "$POSTGRES_PASSWORD" > "$password"
     chown postgres "$password"
-    as initdb --username="$POSTGRES_USER" --pwfile="$password" --auth=scram-sha-256 --no-sync "$data"
+    as initdb --username="$POSTGRES_USER" --pwfile="$password" --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-sync "$data"
     rm "$password"
     echo "CREATE DATABASE \"$POSTGRES_USER\"" | as postgres --single -D "$data" postgres
     echo "host all all all scram-sha-256" >> "$data/pg_hba.conf"
