@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,16 @@ class System:
             if child.cmdline()[-1] == f"services.{name}":
                 return child
         raise LookupError(name)
+
+    def replaced(self, victim: psutil.Process, name: str, seconds: float = 30.0) -> bool:
+        """Whether another process of the service comes within that time."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with contextlib.suppress(LookupError, psutil.Error):  # not there yet, or not yet what it is to be
+                if self.service(name).pid != victim.pid:
+                    return True
+            time.sleep(0.1)
+        return False
 
 
 def start(home: Path, within: Sequence[str] = (), http: str = "") -> System:

@@ -53,7 +53,8 @@ async def until(studio: Studio, job: studio_pb2.Job, step: studio_pb2.Step.Value
     """Follow the job until the step's engine is at work."""
     async with asyncio.timeout(60):
         async for response in studio.watch_job(job.job_id):
-            if response.event.step == step and response.event.fraction > 0:
+            event = response.event
+            if (event.step, event.state) == (step, studio_pb2.STEP_STATE_RUNNING) and event.fraction > 0:
                 return
     raise AssertionError("the job ended before the step ran")
 
@@ -72,20 +73,21 @@ STEPS = {"mesh3d": studio_pb2.STEP_GENERATING_3D, "render": studio_pb2.STEP_REND
 async def test_a_killed_service_comes_back_and_its_step_is_tried_again(
     system: System, studio: Studio, service: str
 ) -> None:
-    job = await new_job(studio, MEDIUM, seed=100 + len(service))
+    job = await new_job(studio, MEDIUM, seed=100 + STEPS[service])
     await until(studio, job, STEPS[service])
     victim = system.service(service)
     workers = victim.children()
     victim.kill()
     done = await ended(studio, job)
     assert done.status == studio_pb2.JOB_STATUS_SUCCEEDED, done.error
-    assert system.service(service).pid != victim.pid
+    assert not any(record.reused for record in done.steps if record.step == STEPS[service])
+    assert await asyncio.to_thread(system.replaced, victim, service)
     assert still_running(workers, 2) == [], "the worker goes with its service"
 
 
 @pytest.mark.parametrize("service", STEPS)
 async def test_a_cancel_stops_the_work_within_a_second(system: System, studio: Studio, service: str) -> None:
-    job = await new_job(studio, LONG, seed=200 + len(service))
+    job = await new_job(studio, LONG, seed=200 + STEPS[service])
     await until(studio, job, STEPS[service])
     worker = worker_of(system.service(service))
     asked = time.monotonic()
