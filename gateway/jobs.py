@@ -77,10 +77,14 @@ class Studio:
         await self._store.open(migrate=self._settings.migrate)
         if self._settings.auth == "off":
             await self._fund(LOCAL_ACCOUNT)
+        await self._stages.claims.tidy()
         await self._executor.start()
         self._sender.start()
-        chore = every(self._settings.retention_seconds, "retention", self._retention.run)
-        self._chores.add(asyncio.create_task(chore))
+        for name, chore, seconds in (
+            ("retention", self._retention.run, self._settings.retention_seconds),
+            ("claims", self._stages.claims.tidy, self._settings.lease_seconds / 4),
+        ):
+            self._chores.add(asyncio.create_task(every(seconds, name, chore)))
 
     async def stop(self) -> None:
         """Leave what runs to the next start, or to another replica, and close everything."""

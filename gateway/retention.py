@@ -21,11 +21,13 @@ from gateway.store import Store, in_thread, references
 from gateway.store.tables import (
     blob_references,
     deliveries,
+    executors,
     idempotency_keys,
     job_events,
     jobs,
     result_uses,
     sessions,
+    stage_claims,
     stage_results,
 )
 from lensora.core.errors import NotFound
@@ -155,6 +157,8 @@ class Retention:
         old = result_uses.c.created_at <= now - SETTLING  # a session comes after the detection that it rests on
         connection.execute(delete(result_uses).where(~living, ~working, old))
         self._drop_results(connection, ~_used(), stage_results.c.used_at <= now - SETTLING)
+        dead = stage_claims.c.executor_id.not_in(select(executors.c.executor_id).where(executors.c.expires_at > now))
+        connection.execute(delete(stage_claims).where(dead))
 
     def _expire_records(self, connection: Connection, before: datetime) -> None:
         old_jobs = select(jobs.c.job_id).where(jobs.c.ended_at <= before).limit(_BATCH)

@@ -20,7 +20,7 @@ from gateway import metrics
 from gateway.blobs import BlobStore
 from gateway.results import announced, find, result_type, stage_digest
 from gateway.settings import Settings
-from gateway.store import Store
+from gateway.store import Claims, Store
 from lensora.background.v1 import background_pb2, background_pb2_grpc
 from lensora.core.blobs import sha256_hex
 from lensora.core.errors import DeadlineExceeded, Internal, Unavailable
@@ -106,9 +106,13 @@ class Stages:
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
     _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    claims: Claims = field(init=False)
     _asked: dict[str, float] = field(default_factory=dict)
     """When each service was last asked for its fingerprint; monotonic seconds."""
     _tidying: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.claims = Claims(self.store.database, self.settings.executor_id)
 
     async def detect(self, work: Work, image: bytes, max_objects: int) -> Outcome[detect_pb2.DetectObjectsResult]:
         """The normalised photo and the proposals in it. The upload itself is not kept."""
@@ -204,26 +208,30 @@ class Stages:
         digest = stage.digest(await self._fingerprint(stage.service))
         async with self._turns.setdefault((work.account, digest), asyncio.Lock()):  # who asks for the same waits for it
             kept = await self._find(work, stage, digest)
-            if kept is None and await self._connect(stage.service):  # another replica may have kept it meanwhile
-                kept = await self._find(work, stage, digest)
             if kept is not None:
                 return kept
-            pin = uuid.uuid4().hex
-            result, notice = await self._make(work, stage, pin)
-            fingerprint = self._fingerprints[stage.service] = result.engine.fingerprint
-            if notice:
-                _log.warning("stage notice", stage=stage.service, notice=notice)
-            blobs = {blob.sha256: blob.size for blob in find(result, blob_pb2.Blob)}
-            await self.store.keep_stage_result(
-                work.account,
-                stage.digest(fingerprint),
-                fingerprint,
-                result.SerializeToString(),
-                blobs,
-                work.session_id,
-                pin,
-            )
-            return Outcome(result, reused=False, fingerprint=fingerprint, notice=notice)
+            await self._connect(stage.service)
+            async with self.claims.held(work.account, digest):
+                # another replica may have kept it since
+                return await self._find(work, stage, digest) or await self._make_and_keep(work, stage)
+
+    async def _make_and_keep(self, work: Work, stage: _Stage) -> Outcome[Any]:
+        pin = uuid.uuid4().hex
+        result, notice = await self._make(work, stage, pin)
+        fingerprint = self._fingerprints[stage.service] = result.engine.fingerprint
+        if notice:
+            _log.warning("stage notice", stage=stage.service, notice=notice)
+        blobs = {blob.sha256: blob.size for blob in find(result, blob_pb2.Blob)}
+        await self.store.keep_stage_result(
+            work.account,
+            stage.digest(fingerprint),
+            fingerprint,
+            result.SerializeToString(),
+            blobs,
+            work.session_id,
+            pin,
+        )
+        return Outcome(result, reused=False, fingerprint=fingerprint, notice=notice)
 
     async def _find(self, work: Work, stage: _Stage, digest: str) -> Outcome[Any] | None:
         kept = await self.store.stage_result(work.account, digest, work.session_id)
@@ -297,21 +305,16 @@ class Stages:
             self._fingerprints[service], self._asked[service] = answer.engine.fingerprint, time.monotonic()
         return self._fingerprints[service]
 
-    async def _connect(self, service: str) -> bool:
-        """Wait for a service that is starting, or starting again; nothing is lost by that, its work has not begun.
-
-        Returns:
-            Whether there was anything to wait for.
-        """
+    async def _connect(self, service: str) -> None:
+        """Wait for a service that is starting, or starting again; nothing is lost by that, its work has not begun."""
         if self._channel(service).get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
-            return False
+            return
         try:
             # not wait_for: in Python 3.11 it swallows a cancel that comes together with the answer
             async with asyncio.timeout(self.settings.connect_seconds):
                 await self._channel(service).channel_ready()
         except TimeoutError:
             raise _Absent(_gone(service).message, reason="STAGE_UNAVAILABLE") from None
-        return True
 
     def _channel(self, service: str) -> grpc.aio.Channel:
         if service not in self._channels:

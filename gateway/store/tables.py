@@ -126,6 +126,16 @@ result_uses = Table(
 )
 """Sessions whose work made a kept result or used it; with the last of them it goes."""
 
+stage_claims = Table(
+    "stage_claims",
+    metadata,
+    _account(primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("executor_id", String(64), nullable=False),
+    _when("created_at"),
+)
+"""Stages that a replica makes, or is about to; a claim counts for as long as its replica's lease runs."""
+
 blob_references = Table(
     "blob_references",
     metadata,

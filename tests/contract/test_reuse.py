@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,11 +14,15 @@ import pytest
 from gateway import ledger
 from gateway.model import Session
 from gateway.options import JobOptions, PromptBackground
-from gateway.stages import Stages
+from gateway.stages import Stages, Work
+from gateway.store import Database, Store
+from lensora.core.blobs import sha256_hex
+from lensora.segment.v1 import segment_pb2
 from lensora.studio.v1 import studio_pb2
-from lensora.type.v1 import geometry_pb2, scene_pb2
+from lensora.type.v1 import blob_pb2, geometry_pb2, scene_pb2
 from tests.contract.harness import Gateway, running_gateway, spec_of
 from tests.contract.scripted import JOB_METHODS, PATIENCE, Services
+from tests.postgres import Postgres
 
 ALL = dict.fromkeys(JOB_METHODS, 1)
 
@@ -202,11 +207,39 @@ async def test_what_another_replica_kept_while_a_service_was_away_is_found(
         asked.add(digest)
         return None
 
-    async def waited(*_: object) -> bool:
-        return True
-
     monkeypatch.setattr(gateway.store, "stage_result", too_early)
-    monkeypatch.setattr(Stages, "_connect", waited)
     again = await gateway.finished((await gateway.create(spec_of(session.session_id))).job_id)
     assert services.counts() == counts
     assert [one.sha256 for one in again.artifacts] == [one.sha256 for one in first.artifacts]
+
+
+async def ignored(_fraction: float, _phase: str) -> None:
+    """Progress that nobody follows."""
+
+
+async def test_replicas_that_want_the_same_at_once_make_it_once(
+    gateway: Gateway, services: Services, postgres: Postgres, postgres_template: str
+) -> None:
+    url, photo = postgres.new_database(postgres_template), b"a photo"
+    replicas = []
+    for name in ("one", "two", "three"):
+        settings = gateway.settings.model_copy(update={"executor_id": name, "database_url": url})
+        replicas.append(Stages(settings, Store(Database.of(settings)), gateway.blobs))
+        await replicas[-1].store.renew_lease(name, datetime.now(UTC) + timedelta(minutes=1))
+    gateway.blobs.put("local", photo)
+    whole = geometry_pb2.Box(x1=0, y1=0, x2=1, y2=1)
+    request = segment_pb2.SegmentRequest(photo=blob_pb2.Blob(sha256=sha256_hex(photo), size=len(photo)), box=whole)
+    hold = services["Segment"].held()
+    work = Work("local", "session", "request", ignored)
+    wanted = [asyncio.create_task(stages.segment(work, request)) for stages in replicas]
+    await services["Segment"].begun()
+    await asyncio.sleep(0.5)
+    assert services.counts()["Segment"] == 1, "the others wait"
+    hold.set()
+    outcomes = await asyncio.gather(*wanted)
+    assert services.counts()["Segment"] == 1
+    assert sorted(outcome.reused for outcome in outcomes) == [False, True, True]
+    assert len({outcome.result.SerializeToString() for outcome in outcomes}) == 1
+    for stages in replicas:
+        await stages.close()
+        stages.store.database.close()
