@@ -25,7 +25,6 @@ from rich.table import Table
 from bench.machine import machine
 from bench.memory import Watch
 from cli import make, supervisor
-from cli.studio import Studio
 
 PROMPT = "on a marble countertop with soft natural light"
 INIT_CALLS = 20
@@ -54,13 +53,13 @@ async def init_seconds(address: str, photo: Path) -> float:
     """95th percentile of CreateSession over uploads that differ, so that no result is used again."""
     picture = cv2.imread(str(photo))
     assert picture is not None, photo  # noqa: S101
-    studio, times = Studio(address), []
+    studio, times = make.studio_at(address, ""), []
     for number in range(INIT_CALLS):
         marked = picture.copy()
         marked[0, :, 0] = np.uint8(number)
         _, data = cv2.imencode(".jpg", marked, [cv2.IMWRITE_JPEG_QUALITY, 95])
         start = time.monotonic()
-        await studio.create_session(bytes(data))
+        await studio.init(bytes(data))
         times.append(time.monotonic() - start)
     await studio.close()
     return float(np.percentile(times, 95))
@@ -145,7 +144,7 @@ async def measure(chosen: list[Path], film: Film, console: Console) -> dict[str,
 
 def print_run(title: str, made: make.Made, watch: Watch, console: Console) -> None:
     """One job's seconds by step, and what each process used."""
-    steps = Table("step", "seconds", title=f"{title}: {make.verdict_name(made.job)}", box=None)
+    steps = Table("step", "seconds", title=f"{title}: {made.mesh.verdict}", box=None)
     for name, seconds in made.seconds.items():
         steps.add_row(name, f"{seconds:.2f}")
     processes = Table("process", "CPU seconds", "peak PSS MB", box=None)

@@ -69,8 +69,8 @@ async def result(name: str, data: bytes, folder: Path, address: str) -> Result:
         made = await make.make(order, quiet)
     except LensoraError as error:
         return Result(f"{name}  ·  {label}  ·  {error.reason}", *pictures, None, error.message)
-    mesh = made.job.mesh
-    said = f"{make.verdict_name(made.job)} ({mesh.thin_axis_ratio:.2f})  ·  {mesh.method}"
+    mesh = made.mesh
+    said = f"{made.mesh.verdict} ({mesh.thin_axis_ratio:.2f})  ·  {mesh.method}"
     return Result(f"{name}  ·  {label}  ·  {said}", *pictures, made, "")
 
 

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from cli.drawing import Mark, marked
-from cli.make import on_gateway
-from cli.studio import Studio
+from cli.make import on_gateway, studio_at
 from gateway.options import SessionOptions, validated
+from lensora.client import SessionInfo
 from lensora.core.engines import NullContext
 from lensora.core.errors import FailedPrecondition
-from lensora.core.geometry import Box
 from lensora.core.imaging import encode_png
 from lensora.core.photo import decode
-from lensora.studio.v1 import studio_pb2
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What came of it."""
 
-    session: studio_pb2.Session
+    session: SessionInfo
+    width: int
+    """Pixels of the upright photo."""
+    height: int
     file: Path
     """The normalised photo with the boxes drawn, PNG."""
     seconds: float
@@ -42,20 +43,17 @@ async def detect(photo: bytes, max_objects: int, out: Path, server: str | None, 
     """
     options = validated(SessionOptions, max_objects=max_objects)  # before anything is started
 
-    async def look(address: str) -> studio_pb2.Session:
-        studio = Studio(address, key)
-        try:
+    async def look(address: str) -> SessionInfo:
+        async with studio_at(address, key) as studio:
             with console.status("looking at the photo"):
-                return await studio.create_session(photo, options.max_objects)
-        finally:
-            await studio.close()
+                return (await studio.init(photo, max_objects=options.max_objects)).info
 
     start = time.monotonic()
     session = await on_gateway(server, look, services=("detect",))
     seconds = time.monotonic() - start
-    picture = marked(decode(photo, NullContext(), "photo"), marks(session))  # normalised as the service does it
-    _write(out, encode_png(picture))
-    return Found(session, out, seconds)
+    picture = decode(photo, NullContext(), "photo")  # normalised as the service does it
+    _write(out, encode_png(marked(picture, marks(session))))
+    return Found(session, picture.shape[1], picture.shape[0], out, seconds)
 
 
 def _write(file: Path, data: bytes) -> None:
@@ -66,13 +64,10 @@ def _write(file: Path, data: bytes) -> None:
         raise FailedPrecondition(f"{file} cannot be written: {error.strerror}", reason="OUT_NOT_WRITABLE") from error
 
 
-def marks(session: studio_pb2.Session) -> list[Mark]:
+def marks(session: SessionInfo) -> list[Mark]:
     """One for each proposal but the whole picture."""
     return [
-        Mark(
-            Box(found.bbox.x1, found.bbox.y1, found.bbox.x2, found.bbox.y2),
-            f"{found.index}  {found.label}  {found.score:.2f}",
-        )
+        Mark(found.bbox, f"{found.index}  {found.label}  {found.score:.2f}")
         for found in session.objects
         if found.category != "full_frame"
     ]
@@ -88,26 +83,27 @@ def print_table(found: Found, console: Console) -> None:
         "x1, y1, x2, y2",
         box=None,
     )
-    width, height = found.session.photo_width, found.session.photo_height
     for one in found.session.objects:
-        corners = (one.bbox.x1 * width, one.bbox.y1 * height, one.bbox.x2 * width, one.bbox.y2 * height)
-        box = ", ".join(str(round(corner)) for corner in corners)
+        scale = (found.width, found.height, found.width, found.height)
+        box = ", ".join(str(round(side * by)) for side, by in zip(astuple(one.bbox), scale, strict=True))
         table.add_row(str(one.index), one.label, one.category, f"{one.score:.2f}", box)
     console.print(table)
-    console.print(f"{width} x {height} pixels; drawn in {found.file.resolve()}", soft_wrap=True, highlight=False)
+    console.print(
+        f"{found.width} x {found.height} pixels; drawn in {found.file.resolve()}", soft_wrap=True, highlight=False
+    )
 
 
 def as_json(found: Found) -> str:
     """One JSON object; boxes as the contract has them, normalised."""
     return json.dumps(
         {
-            "photo": {"width": found.session.photo_width, "height": found.session.photo_height},
+            "photo": {"width": found.width, "height": found.height},
             "objects": [
                 {
                     "index": one.index,
                     "label": one.label,
                     "category": one.category,
-                    "bbox": [round(corner, 4) for corner in (one.bbox.x1, one.bbox.y1, one.bbox.x2, one.bbox.y2)],
+                    "bbox": [round(side, 4) for side in astuple(one.bbox)],
                     "score": round(one.score, 4),
                 }
                 for one in found.session.objects

@@ -9,23 +9,32 @@ import re
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cli import supervisor
-from cli.studio import FILES, Studio
-from gateway.options import Output, PromptBackground, UrlBackground, validated
-from lensora.core.errors import FailedPrecondition, InvalidArgument, Unavailable
+from gateway import options
+from gateway.options import PromptBackground, UrlBackground, validated
+from lensora.client import AsyncJob, AsyncStudio, CameraPreset, MeshReport, Output, Picture, Result, SessionInfo
+from lensora.client.values import ArtifactKind, OrderOptions
+from lensora.core.errors import InvalidArgument, LensoraError, Unavailable
 from lensora.runtime.channels import open_channel, wait_serving
-from lensora.studio.v1 import studio_pb2
-from lensora.type.v1 import geometry_pb2, mesh_pb2, scene_pb2
 
-Result = TypeVar("Result")
+Value = TypeVar("Value")
+
+FILES: dict[ArtifactKind, str] = {
+    "video": "film.mp4",
+    "glb": "mesh.glb",
+    "still": "still.png",
+    "cutout": "cutout.png",
+    "alpha_video": "film.webm",
+}
+"""What an artifact is called on disk."""
 
 _SERVER_SECONDS = 5.0
 """How long a gateway that is said to be running may take to answer."""
@@ -36,10 +45,7 @@ class Order:
     """What the command line asked for."""
 
     photo: bytes
-    spec: studio_pb2.JobSpec
-    """All but the session and the object."""
-    object_index: int | None
-    """None for the first."""
+    options: OrderOptions
     out: Path
     server: str | None
     key: str = ""
@@ -50,23 +56,30 @@ class Order:
 class Made:
     """What came of it."""
 
-    job: studio_pb2.Job
-    session: studio_pb2.Session
+    job: Result
+    session: SessionInfo
+    label: str
+    """Of the object."""
     files: dict[str, Path]
     seconds: dict[str, float]
-    """By step, and ``start``, ``init`` and ``total``."""
+    """By step, and ``init`` and ``total``."""
+
+    @property
+    def mesh(self) -> MeshReport:
+        """What was measured on the mesh; every job that succeeded has one."""
+        return cast("MeshReport", self.job.mesh)
 
 
-def _background(words: str, picture: Path | None) -> studio_pb2.Background:
+def _background(words: str, picture: Path | None) -> str | Picture:
     if picture is not None:
         if words != "transparent":
             raise InvalidArgument.of("background-picture", "either this or --background, not both")
-        return studio_pb2.Background(picture=picture.read_bytes())
+        return Picture(picture.read_bytes())
     if words == "transparent":
-        return studio_pb2.Background(transparent=studio_pb2.TransparentBackground())
+        return words
     if re.match("https?://", words, re.IGNORECASE):
-        return studio_pb2.Background(url=validated(UrlBackground, url=words).url)
-    return studio_pb2.Background(prompt=validated(PromptBackground, prompt=words).prompt)
+        return validated(UrlBackground, url=words).url
+    return validated(PromptBackground, prompt=words).prompt
 
 
 def order(
@@ -90,19 +103,18 @@ def order(
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size)
     if match is None:
         raise InvalidArgument.of("size", f"WIDTHxHEIGHT expected, such as 1280x720, not {size!r}")
-    presets = {name.removeprefix("CAMERA_PRESET_").lower(): number for name, number in scene_pb2.CameraPreset.items()}
-    if camera not in presets or not presets[camera]:
+    if camera not in get_args(CameraPreset):
         raise InvalidArgument.of("camera", f"turntable, dolly or cinematic, not {camera!r}")
-    validated(Output, width=int(match[1]), height=int(match[2]), duration_s=duration)  # before anything is started
-    spec = studio_pb2.JobSpec(
-        background=_background(background, background_picture),
-        camera_preset=presets[camera],
-        seed=seed,
-        output=studio_pb2.OutputSpec(
-            size=geometry_pb2.Size(width=int(match[1]), height=int(match[2])), duration_s=duration
-        ),
-    )
-    return Order(photo, spec, object_index, out, server, key)
+    width, height = int(match[1]), int(match[2])
+    validated(options.Output, width=width, height=height, duration_s=duration)  # before anything is started
+    wanted: OrderOptions = {
+        "background": _background(background, background_picture),
+        "camera": cast("CameraPreset", camera),
+        "object_index": object_index or 0,
+        "seed": seed,
+        "output": Output(width, height, duration),
+    }
+    return Order(photo, wanted, out, server, key)
 
 
 async def make(order: Order, console: Console) -> Made:
@@ -117,9 +129,9 @@ async def make(order: Order, console: Console) -> Made:
 
 async def on_gateway(
     server: str | None,
-    work: Callable[[str], Coroutine[Any, Any, Result]],
+    work: Callable[[str], Coroutine[Any, Any, Value]],
     services: tuple[str, ...] = supervisor.SERVICES,
-) -> Result:
+) -> Value:
     """Run ``work`` with the address of a gateway: the one at ``server``, or one of our own that ends with it.
 
     Args:
@@ -156,100 +168,75 @@ async def _gateway(server: str | None, services: tuple[str, ...]) -> AsyncIterat
             yield system.address, system.broken
 
 
+def studio_at(address: str, key: str) -> AsyncStudio:
+    """The client of the gateway at ``host:port``."""
+    return AsyncStudio(key, f"grpc://{address}")
+
+
 async def _follow(order: Order, address: str, console: Console, start: float) -> Made:
-    studio = Studio(address, order.key)
-    try:
+    async with studio_at(address, order.key) as studio:
         with console.status("starting the services and looking at the photo"):
-            session = await studio.create_session(order.photo)
+            session = await studio.init(order.photo)
         init = time.monotonic()
-        spec = studio_pb2.JobSpec()
-        spec.CopyFrom(order.spec)
-        spec.session_id = session.session_id
-        spec.object_index = 0 if order.object_index is None else order.object_index
-        job = await studio.create_job(spec)
+        job = await session.transform(**order.options)
         try:
-            job = await _watch(studio, job, console)
+            await _watch(job, console)
         except asyncio.CancelledError:
-            await studio.cancel_job(job.job_id)
+            with contextlib.suppress(LensoraError, TimeoutError):  # a gateway that is gone has nothing to cancel
+                async with asyncio.timeout(_SERVER_SECONDS):
+                    await job.cancel()
             raise
-        if job.status != studio_pb2.JOB_STATUS_SUCCEEDED:
-            raise _failure(job)
-        order.out.mkdir(parents=True, exist_ok=True)
-        files = {FILES[artifact.kind]: order.out / FILES[artifact.kind] for artifact in job.artifacts}
-        for artifact in job.artifacts:
-            await studio.download(job.job_id, artifact.kind, files[FILES[artifact.kind]])
-        seconds = {"init": init - start, **_step_seconds(job), "total": time.monotonic() - start}
-        return Made(job, session, files, seconds)
-    finally:
-        await studio.close()
+        made = await job.result()
+        files = {FILES[kind]: order.out / FILES[kind] for kind in made.outputs}
+        for kind in made.outputs:
+            await job.download(kind, order.out / FILES[kind])
+        seconds = {"init": init - start, **_step_seconds(made), "total": time.monotonic() - start}
+        label = session.info.objects[order.options.get("object_index", 0)].label
+        return Made(made, session.info, label, files, seconds)
 
 
-async def _watch(studio: Studio, job: studio_pb2.Job, console: Console) -> studio_pb2.Job:
+async def _watch(job: AsyncJob, console: Console) -> None:
     """Draw a bar a step until the job has ended."""
     columns = (TextColumn("{task.description:<16}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-        bars: dict[int, TaskID] = {
-            record.step: progress.add_task(step_name(record.step), total=1.0, start=False) for record in job.steps
-        }
-        async for response in studio.watch_job(job.job_id):
-            event = response.event
+        steps = (await job.status()).steps
+        bars: dict[str, TaskID] = {step.name: progress.add_task(step.name, total=1.0, start=False) for step in steps}
+        async for event in job.watch():
             if event.step in bars:
-                if event.state != studio_pb2.STEP_STATE_PENDING:
+                if event.state != "pending":
                     progress.start_task(bars[event.step])
                 progress.update(bars[event.step], completed=event.fraction)
-                if event.state == studio_pb2.STEP_STATE_DONE:
+                if event.state == "done":
                     progress.stop_task(bars[event.step])
-            if response.HasField("job"):
-                job = response.job
-    return job
 
 
-def _failure(job: studio_pb2.Job) -> FailedPrecondition:
-    if job.status == studio_pb2.JOB_STATUS_CANCELLED:
-        return FailedPrecondition("the job was cancelled", reason="JOB_CANCELLED")
-    error = job.error
-    return FailedPrecondition(f"{step_name(error.step)} failed: {error.message}", reason=error.reason)
-
-
-def step_name(step: int) -> str:
-    """``STEP_REMOVING_BG`` as callers know it: ``removing-bg``."""
-    return studio_pb2.Step.Name(step).removeprefix("STEP_").lower().replace("_", "-")  # type: ignore[arg-type]
-
-
-def _step_seconds(job: studio_pb2.Job) -> dict[str, float]:
+def _step_seconds(job: Result) -> dict[str, float]:
     return {
-        step_name(record.step): (record.ended_at.ToNanoseconds() - record.started_at.ToNanoseconds()) / 1e9
-        for record in job.steps
+        step.name: (step.ended_at - step.started_at).total_seconds()
+        for step in job.steps
+        if step.started_at and step.ended_at
     }
-
-
-def verdict_name(job: studio_pb2.Job) -> str:
-    """``volume``, ``thin`` or ``slab``."""
-    return mesh_pb2.Verdict.Name(job.mesh.verdict).removeprefix("VERDICT_").lower()
 
 
 def as_json(made: Made) -> str:
     """One JSON object with what ``print_table`` shows."""
+    job = made.job
     return json.dumps(
         {
-            "job_id": made.job.job_id,
-            "object": made.session.objects[made.job.spec.object_index].label,
-            "scene": made.job.scene_note,
+            "job_id": job.job_id,
+            "object": made.label,
+            "scene": job.scene_note,
             "mesh": {
-                "thin_axis_ratio": round(made.job.mesh.thin_axis_ratio, 4),
-                "verdict": verdict_name(made.job),
-                "watertight": made.job.mesh.watertight,
-                "triangles": made.job.mesh.triangles,
-                "method": made.job.mesh.method,
-                "engine": made.job.mesh_engine,
+                "thin_axis_ratio": round(made.mesh.thin_axis_ratio, 4),
+                "verdict": made.mesh.verdict,
+                "watertight": made.mesh.watertight,
+                "triangles": made.mesh.triangles,
+                "method": made.mesh.method,
+                "engine": made.mesh.engine,
             },
-            "camera": {
-                "preset": scene_pb2.CameraPreset.Name(made.job.camera.preset).removeprefix("CAMERA_PRESET_").lower(),
-                "arc_degrees": made.job.camera.arc_degrees,
-                "clamped": made.job.camera.clamped,
-            },
-            "notices": {step_name(record.step): record.notice for record in made.job.steps if record.notice},
-            "reused": [step_name(record.step) for record in made.job.steps if record.reused],
+            "camera": asdict(job.camera) if job.camera else None,
+            "notices": {step.name: step.notice for step in job.steps if step.notice},
+            "reused": [step.name for step in job.steps if step.reused],
             "seconds": {name: round(seconds, 3) for name, seconds in made.seconds.items()},
             "files": {name: str(path.resolve()) for name, path in made.files.items()},
         }
@@ -261,16 +248,16 @@ def print_table(made: Made, console: Console) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, seconds in made.seconds.items():
         table.add_row(name, f"{seconds:.1f} s", style="bold" if name == "total" else None)
-    mesh = made.job.mesh
+    mesh = made.mesh
     table.add_row(
         "mesh", f"{mesh.method}, {mesh.triangles:,} triangles, watertight: {'yes' if mesh.watertight else 'no'}"
     )
     table.add_row("thin_axis_ratio", f"{mesh.thin_axis_ratio:.2f}")
-    table.add_row("verdict", verdict_name(made.job))
+    table.add_row("verdict", mesh.verdict)
     table.add_row("scene", made.job.scene_note)
-    for record in made.job.steps:
-        if record.notice:
-            table.add_row(step_name(record.step), record.notice, style="yellow")
+    for step in made.job.steps:
+        if step.notice:
+            table.add_row(step.name, step.notice, style="yellow")
     console.print(table)
     folder = next(iter(made.files.values())).parent.resolve()
     console.print(f"The four files are in {folder}: {', '.join(made.files)}", soft_wrap=True, highlight=False)

@@ -42,7 +42,7 @@ class AsyncStudio:
         patience: seconds for which to try again what is safe to repeat, when the studio is busy or away; 0 is one try.
 
     Raises:
-        InvalidArgument: field ``url``.
+        InvalidArgument: field ``url`` or ``key``.
     """
 
     def __init__(self, key: str = "", url: str = DEFAULT_URL, *, timeout: float = 60.0, patience: float = 60.0) -> None:
@@ -182,6 +182,8 @@ class AsyncJob:
 
 
 def _transport(key: str, url: str, timeout: float) -> Transport:
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidArgument.of("key", "plain ASCII, as `lensora keys create` printed it")
     parts = urlsplit(url)
     if parts.scheme in ("http", "https") and parts.netloc:
         return HttpTransport(key, url, timeout)

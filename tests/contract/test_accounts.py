@@ -15,7 +15,7 @@ import pytest_asyncio
 from rich.console import Console
 
 from cli.detect import detect
-from cli.studio import Studio as Client
+from cli.make import studio_at
 from gateway import accounts, ledger
 from lensora.core.errors import LensoraError, Unauthenticated
 from lensora.core.imaging import encode_png
@@ -185,17 +185,13 @@ async def test_who_has_no_credits_gets_nothing_and_pays_nothing(keyed: Gateway) 
 
 
 async def test_the_command_line_brings_its_key(keyed: Gateway, tmp_path: Path) -> None:
-    client = Client(keyed.address, await new_key(keyed, "acme"))
-    session = await client.create_session(b"photo")
-    job = await client.create_job(spec_of(session.session_id))
-    last = [response async for response in client.watch_job(job.job_id)][-1]
-    assert last.job.status == studio_pb2.JOB_STATUS_SUCCEEDED
-    await client.download(job.job_id, VIDEO, tmp_path / "film.mp4")
-    await client.cancel_job(job.job_id)
-    await client.close()
-    stranger = Client(keyed.address)
-    with pytest.raises(Unauthenticated):
-        await stranger.create_session(b"photo")
-    await stranger.close()
+    async with studio_at(keyed.address, await new_key(keyed, "acme")) as client:
+        job = await (await client.init(b"photo")).transform(background="a table", camera="dolly")
+        assert (await job.result()).status == "succeeded"
+        await job.download("video", tmp_path / "film.mp4")
+        await job.cancel()
+    async with studio_at(keyed.address, "") as stranger:
+        with pytest.raises(Unauthenticated):
+            await stranger.init(b"photo")
     with pytest.raises(LensoraError, match="plain ASCII"):
-        Client(keyed.address, "kéy")
+        studio_at(keyed.address, "kéy")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import socket
 import subprocess
@@ -15,10 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.studio import Studio
+from lensora.client import AsyncJob, AsyncStudio, Output
 from lensora.core.errors import ResourceExhausted, Unavailable
-from lensora.studio.v1 import studio_pb2
-from lensora.type.v1 import geometry_pb2, scene_pb2
 from tests.e2e.conftest import PHOTOS, System, start, stop
 from tests.e2e.test_failures import ended, until
 
@@ -85,10 +82,9 @@ def small(tmp_path: Path) -> Iterator[SmallSystem]:
 
 
 @pytest.fixture
-async def studio(small: SmallSystem) -> AsyncIterator[Studio]:
-    client = Studio(small.system.address)
-    yield client
-    await client.close()
+async def studio(small: SmallSystem) -> AsyncIterator[AsyncStudio]:
+    async with AsyncStudio("", f"grpc://{small.system.address}", patience=0) as client:
+        yield client
 
 
 LITTLE = 16 * 1024 * 1024
@@ -96,39 +92,37 @@ WRITERS = ["blobs", "detect", "segment", "background", "mesh3d", "render"]
 
 
 async def test_a_full_disk_fails_jobs_refunded_and_all_works_once_there_is_room(
-    small: SmallSystem, studio: Studio, tmp_path: Path
+    small: SmallSystem, studio: AsyncStudio, tmp_path: Path
 ) -> None:
-    photo = PHOTOS["air-balloon"].read_bytes()
-    spec = studio_pb2.JobSpec(
-        session_id=(await studio.create_session(photo)).session_id,
-        background=studio_pb2.Background(transparent=studio_pb2.TransparentBackground()),
-        camera_preset=scene_pb2.CAMERA_PRESET_TURNTABLE,
-        output=studio_pb2.OutputSpec(size=geometry_pb2.Size(width=256, height=256), duration_s=2),
-    )
+    photo = PHOTOS["air-balloon"]
     await small.unwell([])
-    before = await small.get("/v1/credits")
+    session = await studio.init(photo)
 
-    running = await studio.create_job(spec)
-    await until(studio, running, studio_pb2.STEP_REMOVING_BG)
+    async def order() -> AsyncJob:
+        return await session.transform(background="transparent", camera="turntable", output=Output(256, 256, 2))
+
+    before = await small.get("/v1/credits")
+    running = await order()
+    await until(running, "removing-bg")
     small.leave(LITTLE)
     small.leave(0)  # nothing can be written any more, not even that the job failed
     await small.unwell(WRITERS)
     with pytest.raises(Unavailable) as down:
-        await studio.create_job(spec)
+        await order()
     assert down.value.reason == "DATABASE_DOWN"
     with pytest.raises(ResourceExhausted) as full:
-        await studio.create_session(photo)
+        await studio.init(photo)
     assert full.value.reason == "BLOB_WRITE"
 
     small.leave_again(0)  # enough for the database, too little for a film
-    for job in (running, await studio.create_job(spec)):
-        failed = await ended(studio, job)
-        assert (failed.status, failed.error.reason) == (studio_pb2.JOB_STATUS_FAILED, "BLOB_WRITE"), failed
+    for job in (running, await order()):
+        failed = await ended(job)
+        assert failed.status == "failed" and failed.error is not None and failed.error.code == "BLOB_WRITE", failed
         assert "is full" in failed.error.message and "make room" in failed.error.message
         assert failed.credits_refunded == failed.credits_used == 75
-        assert list(failed.artifacts) == []
+        assert failed.outputs == {}
     with pytest.raises(ResourceExhausted) as full:
-        await studio.create_session(PHOTOS["astronaut"].read_bytes())
+        await studio.init(PHOTOS["astronaut"])
     assert full.value.reason == "BLOB_WRITE" and "make room" in full.value.message
     await small.unwell(WRITERS)
     now = await small.get("/v1/credits")
@@ -136,11 +130,9 @@ async def test_a_full_disk_fails_jobs_refunded_and_all_works_once_there_is_room(
 
     small.leave_again(LITTLE)
     await small.unwell([])
-    made = await ended(studio, await studio.create_job(spec))
-    assert made.status == studio_pb2.JOB_STATUS_SUCCEEDED, made.error
-    for artifact in made.artifacts:
-        file = tmp_path / artifact.sha256
-        await studio.download(made.job_id, artifact.kind, file)
-        assert hashlib.sha256(file.read_bytes()).hexdigest() == artifact.sha256
+    job = await order()
+    made = await job.result()
+    for kind in made.outputs:
+        await job.download(kind, tmp_path / kind)  # whole and checked
     assert list((small.home / "blobs/.staging").iterdir()) == [], "nothing half written is left"
     assert (await small.get("/v1/credits"))["balance"] == before["balance"] - 75

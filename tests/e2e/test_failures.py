@@ -18,84 +18,71 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from cli.studio import Studio
+from cli.make import studio_at
+from lensora.client import AsyncJob, AsyncStudio, Output, Result, Step
 from lensora.core.errors import InvalidArgument, LensoraError
-from lensora.studio.v1 import studio_pb2
-from lensora.type.v1 import geometry_pb2, scene_pb2
 from tests.e2e.conftest import LENSORA, PHOTOS, System, start, still_running, worker_of
 
-LONG = studio_pb2.OutputSpec(size=geometry_pb2.Size(width=1280, height=720), duration_s=12)
-MEDIUM = studio_pb2.OutputSpec(size=geometry_pb2.Size(width=640, height=360), duration_s=3)
-SHORT = studio_pb2.OutputSpec(size=geometry_pb2.Size(width=256, height=256), duration_s=1)
+LONG, MEDIUM, SHORT = Output(1280, 720, 12), Output(640, 360, 3), Output(256, 256, 1)
 
 
 @pytest.fixture
-async def studio(system: System) -> AsyncIterator[Studio]:
-    client = Studio(system.address)
-    yield client
-    await client.close()
+async def studio(system: System) -> AsyncIterator[AsyncStudio]:
+    async with studio_at(system.address, "") as client:
+        yield client
 
 
-async def new_job(studio: Studio, output: studio_pb2.OutputSpec, seed: int) -> studio_pb2.Job:
+async def new_job(studio: AsyncStudio, output: Output, seed: int) -> AsyncJob:
     """A job that shares no result with another seed's."""
-    session = await studio.create_session(PHOTOS["air-balloon"].read_bytes())
-    spec = studio_pb2.JobSpec(
-        session_id=session.session_id,
-        background=studio_pb2.Background(transparent=studio_pb2.TransparentBackground()),
-        camera_preset=scene_pb2.CAMERA_PRESET_TURNTABLE,
-        seed=seed,
-        output=output,
-    )
-    return await studio.create_job(spec)
+    session = await studio.init(PHOTOS["air-balloon"])
+    return await session.transform(background="transparent", camera="turntable", seed=seed, output=output)
 
 
-async def until(studio: Studio, job: studio_pb2.Job, step: studio_pb2.Step.ValueType) -> None:
+async def until(job: AsyncJob, step: Step) -> None:
     """Follow the job until the step's engine is at work."""
     async with asyncio.timeout(60):
-        async for response in studio.watch_job(job.job_id):
-            event = response.event
-            if (event.step, event.state) == (step, studio_pb2.STEP_STATE_RUNNING) and event.fraction > 0:
+        async for event in job.watch():
+            if (event.step, event.state) == (step, "running") and event.fraction > 0:
                 return
     raise AssertionError("the job ended before the step ran")
 
 
-async def ended(studio: Studio, job: studio_pb2.Job) -> studio_pb2.Job:
+async def ended(job: AsyncJob) -> Result:
     async with asyncio.timeout(120):
-        async for response in studio.watch_job(job.job_id):
-            last = response
-    return last.job
+        async for _ in job.watch():
+            pass
+    return await job.status()
 
 
-STEPS = {"mesh3d": studio_pb2.STEP_GENERATING_3D, "render": studio_pb2.STEP_RENDERING_VIDEO}
+STEPS: dict[str, Step] = {"mesh3d": "generating-3d", "render": "rendering-video"}
 
 
 @pytest.mark.parametrize("service", STEPS)
 async def test_a_killed_service_comes_back_and_its_step_is_tried_again(
-    system: System, studio: Studio, service: str
+    system: System, studio: AsyncStudio, service: str
 ) -> None:
-    job = await new_job(studio, MEDIUM, seed=100 + STEPS[service])
-    await until(studio, job, STEPS[service])
+    job = await new_job(studio, MEDIUM, seed=100 + list(STEPS).index(service))
+    await until(job, STEPS[service])
     victim = system.service(service)
     workers = victim.children()
     victim.kill()
-    done = await ended(studio, job)
-    assert done.status == studio_pb2.JOB_STATUS_SUCCEEDED, done.error
-    assert not any(record.reused for record in done.steps if record.step == STEPS[service])
+    done = await ended(job)
+    assert done.status == "succeeded", done.error
+    assert not any(step.reused for step in done.steps if step.name == STEPS[service])
     assert await asyncio.to_thread(system.replaced, victim, service)
     assert still_running(workers, 2) == [], "the worker goes with its service"
 
 
 @pytest.mark.parametrize("service", STEPS)
-async def test_a_cancel_stops_the_work_within_a_second(system: System, studio: Studio, service: str) -> None:
-    job = await new_job(studio, LONG, seed=200 + STEPS[service])
-    await until(studio, job, STEPS[service])
+async def test_a_cancel_stops_the_work_within_a_second(system: System, studio: AsyncStudio, service: str) -> None:
+    job = await new_job(studio, LONG, seed=200 + list(STEPS).index(service))
+    await until(job, STEPS[service])
     worker = worker_of(system.service(service))
     asked = time.monotonic()
-    cancelled = await studio.cancel_job(job.job_id)
-    assert cancelled.status == studio_pb2.JOB_STATUS_CANCELLED
+    assert (await job.cancel()).status == "cancelled"
     assert still_running([worker], 1.0 - (time.monotonic() - asked)) == []
-    assert (await ended(studio, job)).status == studio_pb2.JOB_STATUS_CANCELLED
-    assert (await ended(studio, await new_job(studio, SHORT, seed=8))).status == studio_pb2.JOB_STATUS_SUCCEEDED
+    assert (await ended(job)).status == "cancelled"
+    assert (await ended(await new_job(studio, SHORT, seed=8))).status == "succeeded"
 
 
 NAMES = {
@@ -172,13 +159,13 @@ def bad_uploads() -> dict[str, tuple[bytes, str]]:
     }
 
 
-async def test_bad_uploads_are_refused_and_memory_stays_flat(system: System, studio: Studio) -> None:
-    await studio.create_session(PHOTOS["air-balloon"].read_bytes())  # all lazy parts are loaded
+async def test_bad_uploads_are_refused_and_memory_stays_flat(system: System, studio: AsyncStudio) -> None:
+    await studio.init(PHOTOS["air-balloon"])  # all lazy parts are loaded
     process = system.service("detect")
     before = process.memory_info().rss
     for name, (upload, reason) in bad_uploads().items():
         with pytest.raises(InvalidArgument) as caught:
-            await studio.create_session(upload)
+            await studio.init(upload)
         assert caught.value.reason == reason, name
         assert [violation.field for violation in caught.value.violations] == ["image"], name
         assert len(caught.value.violations[0].description) > 15, name
@@ -191,20 +178,15 @@ async def test_bad_uploads_are_refused_and_memory_stays_flat(system: System, stu
     [
         ({"object_index": 99}, "object_index"),
         ({"object_index": -1}, "object_index"),
-        ({"output": studio_pb2.OutputSpec(size=geometry_pb2.Size(width=481, height=270))}, "output.width"),
-        ({"output": studio_pb2.OutputSpec(duration_s=float("nan"))}, "output.duration_s"),
-        ({"camera_preset": scene_pb2.CAMERA_PRESET_UNSPECIFIED}, "camera_preset"),
-        ({"background": studio_pb2.Background(prompt="x" * 1001)}, "background.prompt"),
+        ({"output": Output(width=481, height=270)}, "output.width"),
+        ({"output": Output(duration_s=float("nan"))}, "output.duration_s"),
+        ({"camera": "unspecified"}, "camera_preset"),
+        ({"background": "x" * 1001}, "background.prompt"),
     ],
 )
-async def test_bad_orders_name_the_field_and_the_rule(studio: Studio, change: dict[str, object], field: str) -> None:
-    session = await studio.create_session(PHOTOS["astronaut"].read_bytes())
-    values: dict[str, object] = {
-        "session_id": session.session_id,
-        "background": studio_pb2.Background(prompt="a table"),
-        "camera_preset": scene_pb2.CAMERA_PRESET_TURNTABLE,
-    }
+async def test_bad_orders_name_the_field_and_the_rule(studio: AsyncStudio, change: dict[str, Any], field: str) -> None:
+    session = await studio.init(PHOTOS["astronaut"])
     with pytest.raises(LensoraError) as caught:
-        await studio.create_job(studio_pb2.JobSpec(**{**values, **change}))  # type: ignore[arg-type]
+        await session.transform(**{"background": "a table", "camera": "turntable", **change})
     assert isinstance(caught.value, InvalidArgument)
     assert [violation.field for violation in caught.value.violations] == [field]
