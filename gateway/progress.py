@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -25,6 +26,8 @@ _log = structlog.get_logger()
 _MIN_FRACTION, _MIN_SECONDS = 0.02, 0.25
 """Progress within a step becomes an event only when it moved by so much, or after so long."""
 
+
+_AFTER_FAILURE_SECONDS = 1.0
 
 _LOOKS_ELSEWHERE = 10
 """To one look at the jobs that run here."""
@@ -94,7 +97,8 @@ class Hub:
         metrics.watchers_open.add(1)
         try:
             if self._poller is None:
-                self._poller = asyncio.create_task(self._poll())
+                nobody = contextvars.Context()  # the poller's log is not about who came first
+                self._poller = asyncio.create_task(self._poll(), context=nobody)
             await self._begin(job_id, tail)
             while True:
                 news = tail.news
@@ -139,8 +143,9 @@ class Hub:
                     tail = self._tails.get(job_id)
                     if tail is not None and tail.last < seq:
                         await self._read(job_id, tail)
-            except DBAPIError as error:  # a database that is down fails many times a second: no traceback each time
+            except DBAPIError as error:  # a database that is down would fail many times a second
                 _log.error("events cannot be read", error=type(error.orig).__name__)
+                await asyncio.sleep(_AFTER_FAILURE_SECONDS)
             except Exception as error:  # noqa: BLE001 - were this to end, watchers would wait for ever
                 _log.error("events cannot be read", exc_info=error)
 

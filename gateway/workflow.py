@@ -101,7 +101,7 @@ class Executor:
             partition_concurrency=self._settings.running_jobs_per_account,
             polling_interval_sec=self._settings.dispatch_seconds,
         )
-        self._client = DBOSClient(system_database_engine=self._engine)
+        self._client = DBOSClient(system_database_engine=self._engine, retry_connection_errors=False)
         for name, chore, seconds in (
             ("lease", self._renew, self._settings.lease_seconds / 4),
             ("sweep", self.sweep, self._settings.sweep_seconds),
