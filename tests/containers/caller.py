@@ -32,6 +32,8 @@ async def main(services: list[str], calls: int, seconds: float, canary: str) -> 
     errors: collections.Counter[str] = collections.Counter()
     metadata = (("x-canary", canary),) if canary else ()
     await asyncio.gather(*(channel.channel_ready() for channel in channels.values()))
+    sys.stdout.write("connected\n")
+    sys.stdout.flush()
     begun = asyncio.get_running_loop().time()
 
     async def one(number: int) -> None:

@@ -183,6 +183,11 @@ class System:
             [*words, canary] if canary else words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
+    def connected(self, calling: subprocess.Popen[str]) -> None:
+        """Wait until it can call."""
+        assert calling.stdout is not None
+        assert calling.stdout.readline().strip() == "connected"
+
     def called(self, calling: subprocess.Popen[str]) -> dict[str, Any]:
         """What came of it."""
         out, err = calling.communicate(timeout=PATIENCE * 2)

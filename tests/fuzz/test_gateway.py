@@ -40,7 +40,7 @@ def tidied(runner: asyncio.Runner, gateway: Gateway) -> Iterator[None]:
     """No case leaves anything behind but its job."""
     yield
     runner.run(gateway.cancel_all())
-    assert gateway.staged() == []
+    runner.run(gateway.settled(gateway.staged))
 
 
 @pytest.fixture(scope="module")

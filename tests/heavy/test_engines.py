@@ -6,14 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 from lensora.core import engines
 from lensora.core.engines import Made, NullContext
 from lensora.core.errors import Unavailable
-from lensora.core.geometry import FULL_FRAME, Box
+from lensora.core.geometry import Box
 from lensora.core.imaging import encode_png
 from lensora.runtime.triton import Client
 from services.background.engine import ComposeRequest, PromptBackdrop, SceneRequest, StudioBackdrop
@@ -139,10 +137,3 @@ def test_who_stands_in_is_named(load: Load) -> None:
     strict = load("mesh3d", "trellis", **absent)
     with pytest.raises(Unavailable):
         strict.run(ReconstructRequest(cutout(), seed=1), NullContext())
-
-
-def test_nothing_larger_than_the_model_sees_travels(load: Load) -> None:
-    engine = load("detect", "open_vocabulary", "detect_open_vocabulary")
-    large = np.asarray(cv2.resize(photo(), (4000, 3000)), np.uint8)
-    assert made(engine, DetectRequest(encode_png(large), 2)).result.photo.shape == (3000, 4000, 3)
-    assert made(engine, DetectRequest(encode_png(large), 2)).result.proposals[-1].box == FULL_FRAME

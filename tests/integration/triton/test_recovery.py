@@ -48,12 +48,15 @@ async def test_a_killed_model_comes_back_and_no_request_is_lost(client: Client, 
 
 
 async def test_a_streaming_models_crash_is_noticed_too(client: Client, triton: Any) -> None:
-    tensors, begun = {"x": np.ones(1, np.float32)}, asyncio.Event()
-    parameters = {"steps": 20, "seconds": 0.02}
+    tensors, begun, earlier = {"x": np.ones(1, np.float32)}, asyncio.Event(), told(triton, "steps")
+    parameters = {"steps": 200, "seconds": 0.02}
     work = asyncio.create_task(client.stream("steps", tensors, parameters, lambda *_: begun.set(), seconds=120))
     await begun.wait()
-    triton.stub("steps").kill()
+    victim = triton.stub("steps")
+    victim.kill()
     assert (await work).tensors["y"].tolist() == [2.0]
+    assert triton.stub("steps").pid != victim.pid
+    assert told(triton, "steps")[len(earlier) :] == ["model crashed", "model loaded again"]
 
 
 async def test_unloading_under_load_lets_what_runs_end_and_what_comes_wait(client: Client) -> None:

@@ -181,6 +181,7 @@ async def test_a_worker_that_grows_is_killed(runner: ProcessRunner, monkeypatch:
     with pytest.raises(FailedPrecondition) as refused:
         await run(runner, "grow", 250)
     assert refused.value.reason == "INPUT_CRASHES_STAGE"
+    await until(workers)
     assert all(psutil.Process(pid).memory_info().rss < 200e6 for pid in workers())
 
 
