@@ -178,13 +178,14 @@ async def _follow(order: Order, address: str, console: Console, start: float) ->
         with console.status("starting the services and looking at the photo"):
             session = await studio.init(order.photo)
         init = time.monotonic()
-        job = await session.transform(**order.options)
+        ordering = asyncio.ensure_future(session.transform(**order.options))
         try:
+            job = await asyncio.shield(ordering)
             await _watch(job, console)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # the order may have been accepted all the same
             with contextlib.suppress(LensoraError, TimeoutError):  # a gateway that is gone has nothing to cancel
                 async with asyncio.timeout(_SERVER_SECONDS):
-                    await job.cancel()
+                    await (await ordering).cancel()
             raise
         made = await job.result()
         files = {FILES[kind]: order.out / FILES[kind] for kind in made.outputs}

@@ -121,10 +121,11 @@ class Studio:
             key: idempotency key, or empty.
 
         Raises:
-            FailedPrecondition: reason ``INSUFFICIENT_CREDITS``, before anything is read.
+            FailedPrecondition: reason ``INSUFFICIENT_CREDITS``, before anything is read; a call that is repeated with
+                its key has been paid for.
         """
         checked_key(key)
-        await self._require_credits(account, ledger.INIT_PRICE)
+        await self._require_init(account, key)
         async with receiving(self._settings, account, key) as upload:
             yield upload
 
@@ -177,6 +178,8 @@ class Studio:
         Raises:
             NotFound: not in this account.
         """
+        if not _ID.fullmatch(session_id):
+            raise NotFound("session_id: no such session", reason="SESSION_NOT_FOUND")
         while True:
             try:
                 await self._retention.forget(account, session_id)
@@ -302,9 +305,10 @@ class Studio:
             ledger.grant(connection, account, "auth=off", ledger.MAX_GRANT)
 
     @in_thread
-    def _require_credits(self, account: str, credits_: int) -> None:
+    def _require_init(self, account: str, key: str) -> None:
         with self.database.reading() as connection:
-            ledger.require(connection, account, credits_)
+            if not (key and self._store.is_key_bound(connection, account, "init", key)):
+                ledger.require(connection, account, ledger.INIT_PRICE)
 
     @in_thread
     def _credits(self, account: str, limit: int) -> tuple[ledger.Balance, list[ledger.Entry]]:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from gateway import ledger, metrics, webhooks
 from gateway.model import WORK_STEPS, Job, JobError, JobEvent, JobStatus, Step, StepRecord, StepState
 from gateway.store import Store
+from lensora.core.errors import NotFound
 
 _log = structlog.get_logger()
 
@@ -41,6 +42,8 @@ class _Tail:
         self.events: list[JobEvent] = []
         self.news = asyncio.Event()
         self.reading = asyncio.Lock()
+        self.gone = False
+        """Whether the job was deleted."""
         self.begun = False
         """Whether the table was read once; from then on the poller and the journals keep it up."""
 
@@ -53,8 +56,12 @@ class _Tail:
         before = self.last
         self.events.extend(event for event in events if event.seq > before)
         if self.last > before:
-            self.news.set()
-            self.news = asyncio.Event()
+            self.wake()
+
+    def wake(self) -> None:
+        """Let the watchers look."""
+        self.news.set()
+        self.news = asyncio.Event()
 
 
 class Hub:
@@ -91,7 +98,11 @@ class Hub:
         return tail.events[-1] if tail is not None and tail.account == account and tail.events else None
 
     async def follow(self, account: str, job_id: str, after: int) -> AsyncIterator[JobEvent]:
-        """The job's events after number ``after``, as they come, up to and with the terminal one."""
+        """The job's events after number ``after``, as they come, up to and with the terminal one.
+
+        Raises:
+            NotFound: reason ``JOB_NOT_FOUND``: the job was deleted before this replica saw it end.
+        """
         tail = self._tails.setdefault(job_id, _Tail(account))
         tail.watchers += 1
         metrics.watchers_open.add(1)
@@ -107,6 +118,8 @@ class Hub:
                     yield event
                     if event.status.terminal:
                         return
+                if tail.gone:
+                    raise NotFound("job_id: the job was deleted", reason="JOB_NOT_FOUND")
                 if after >= tail.last:
                     await news.wait()
         finally:
@@ -135,14 +148,18 @@ class Hub:
     async def _poll(self) -> None:
         for look in itertools.count():
             await asyncio.sleep(self._seconds)
-            some = [job_id for job_id in self._tails if job_id not in self._here or look % _LOOKS_ELSEWHERE == 0]
+            thorough = look % _LOOKS_ELSEWHERE == 0
+            some = {job_id: tail for job_id, tail in self._tails.items() if thorough or job_id not in self._here}
             if not some:
                 continue
             try:
-                for job_id, seq in (await self._store.last_seqs(some)).items():
-                    tail = self._tails.get(job_id)
-                    if tail is not None and tail.last < seq:
+                seqs = await self._store.last_seqs(list(some))
+                for job_id, tail in some.items():
+                    if tail.last < seqs.get(job_id, 0):
                         await self._read(job_id, tail)
+                    elif thorough and job_id not in seqs and not await self._store.standing(tail.account, job_id):
+                        tail.gone = True
+                        tail.wake()
             except DBAPIError as error:  # a database that is down would fail many times a second
                 _log.error("events cannot be read", error=type(error.orig).__name__)
                 await asyncio.sleep(_AFTER_FAILURE_SECONDS)

@@ -172,6 +172,11 @@ class Retention:
         mine = (result_uses.c.account_id == account, result_uses.c.session_id == session_id)
         gone = connection.execute(delete(result_uses).where(*mine).returning(result_uses.c.digest))
         digests = [digest for (digest,) in gone]
+        # who has just begun to use one holds its row; what is asked next sees what they did
+        held = select(stage_results.c.digest).where(
+            stage_results.c.account_id == account, stage_results.c.digest.in_(digests)
+        )
+        connection.execute(held.order_by(stage_results.c.digest).with_for_update())
         return and_(stage_results.c.account_id == account, stage_results.c.digest.in_(digests), ~_used())
 
     def _drop_results(self, connection: Connection, *which: ColumnElement[bool]) -> list[str]:

@@ -31,6 +31,7 @@ from gateway.store import Run, Store, in_thread
 from lensora.core.errors import LensoraError
 
 if TYPE_CHECKING:
+    from dbos import WorkflowStatus
     from sqlalchemy import Engine
 
 _QUEUE, _WORKFLOW = "jobs", "job"
@@ -65,7 +66,9 @@ class Executor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._engine: Engine | None = None
         self._client: DBOSClient | None = None
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[str, asyncio.Task[None]] = {}
+        """By workflow."""
+        self._cancelled: set[str] = set()
         self._held: set[asyncio.Task[None]] = set()
         self._ended: set[str] = set()
         self._unnoted: set[str] = set()
@@ -117,9 +120,10 @@ class Executor:
         if self._client is None or self._engine is None:
             return
         self._stopping = True
-        for running in self._running:
-            running.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         # What it can no longer note it finds again at the next start, so its complaints would only frighten.
         logging.getLogger("dbos").setLevel(logging.CRITICAL)
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
@@ -157,16 +161,20 @@ class Executor:
     async def cancel(self, workflow_id: str) -> None:
         """Stop a run wherever it is; its job must have been ended before."""
         await DBOS.cancel_workflow_async(workflow_id)
+        if workflow_id in self._running:  # DBOS looks for what was cancelled but once a second
+            self._cancelled.add(workflow_id)
+            self._running[workflow_id].cancel()
 
     async def sweep(self) -> None:
-        """Give every open job whose run is lost a new one; after too many, give the job up."""
+        """Give every open job whose run is lost a new one; after too many, give the job up.
+
+        Runs of dead replicas are closed: DBOS would count them as running for ever, and others of their accounts wait.
+        """
         await self._close_unnoted()
         runs = {run.workflow_id: run for run in await self._store.open_runs()}
-        if not runs:
-            _tell_open(0, 0)
-            return
-        living = await self._store.living()
-        found = await DBOS.list_workflows_async(workflow_ids=list(runs), load_input=False, load_output=False)
+        found = await self._list(workflow_ids=list(runs)) if runs else []
+        pending = await self._list(status="PENDING", queue_name=_QUEUE)
+        living = await self._store.living()  # after these: a replica has its lease before it has a run
         alive = {
             status.workflow_id
             for status in found
@@ -177,6 +185,10 @@ class Executor:
         for workflow_id, run in runs.items():
             if workflow_id not in alive:
                 await self._replace(run)
+        for status in pending:
+            if status.executor_id not in living:
+                await self.cancel(status.workflow_id)
+                _log.warning("run closed", workflow_id=status.workflow_id, executor_id=status.executor_id)
 
     async def _close_unnoted(self) -> None:
         """Close the runs that ended here though DBOS could not note it, as on a full disk.
@@ -187,7 +199,7 @@ class Executor:
         ended = set(self._ended)
         if not ended:
             return
-        found = await DBOS.list_workflows_async(workflow_ids=list(ended), load_input=False, load_output=False)
+        found = await self._list(workflow_ids=list(ended))
         running = {status.workflow_id for status in found if status.status == "PENDING"}
         for workflow_id in running & self._unnoted:
             await self.cancel(workflow_id)
@@ -198,10 +210,11 @@ class Executor:
     async def prune(self, kept: timedelta = _KEPT) -> None:
         """Delete runs that ended longer ago than that; the jobs' own rows tell all there is to tell."""
         before = (datetime.now(UTC) - kept).isoformat()
-        while ended := await DBOS.list_workflows_async(
-            status=list(_ENDED), completed_before=before, limit=_BATCH, load_input=False, load_output=False
-        ):
+        while ended := await self._list(status=list(_ENDED), completed_before=before, limit=_BATCH):
             await DBOS.delete_workflows_async([status.workflow_id for status in ended])
+
+    async def _list(self, **which: Any) -> list[WorkflowStatus]:
+        return await DBOS.list_workflows_async(**which, load_input=False, load_output=False)
 
     async def _replace(self, run: Run) -> None:
         if run.runs >= self._settings.max_runs:
@@ -224,25 +237,33 @@ class Executor:
     async def _step(self, job_id: str) -> None:
         workflow_id = str(DBOS.workflow_id)
         task = asyncio.create_task(self._work(job_id, workflow_id))
-        self._running.add(task)
+        self._running[workflow_id] = task
         if self._stopping:
             task.cancel()
         try:
             await task
         except asyncio.CancelledError:
-            if self._stopping:
+            if self._stopping or workflow_id in self._cancelled:
                 await self._hold()
             raise
         finally:
-            self._running.discard(task)
+            del self._running[workflow_id]
+            self._cancelled.discard(workflow_id)
             self._ended.add(workflow_id)
 
     async def _hold(self) -> None:
-        """Keep from DBOS that a run ended: it would note that it failed, where it is to be found again."""
+        """Keep from DBOS that a run ended: it would note that it failed.
+
+        One that a stop ended is to be found again; a cancel DBOS finds out by itself, and ends the step in its own way.
+        """
         this = asyncio.current_task()
-        if this is not None:
-            self._held.add(this)
-        await asyncio.Event().wait()
+        if this is None:
+            return
+        self._held.add(this)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._held.discard(this)
 
     async def _renew(self) -> None:
         expires_at = datetime.now(UTC) + timedelta(seconds=self._settings.lease_seconds)

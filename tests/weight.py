@@ -1,4 +1,4 @@
-"""How much memory this process takes, and took at most."""
+"""How much memory a process takes, and took at most."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-_PROCESS = Path("/proc/self")
 
 
 @dataclass(slots=True)
@@ -24,14 +22,15 @@ class Weight:
 
 
 @contextlib.contextmanager
-def weighing() -> Iterator[Weight]:
+def weighing(pid: int | str = "self") -> Iterator[Weight]:
     """Measure the peak of the block, libraries' own memory with it; what the process took earlier does not count."""
-    (_PROCESS / "clear_refs").write_text("5")  # sets the high-water mark back to what is resident now, see proc(5)
-    weight = Weight(_high_water())
+    process = Path(f"/proc/{pid}")
+    (process / "clear_refs").write_text("5")  # sets the high-water mark back to what is resident now, see proc(5)
+    weight = Weight(_high_water(process))
     yield weight
-    weight.peak = _high_water()
+    weight.peak = _high_water(process)
 
 
-def _high_water() -> float:
-    status = (_PROCESS / "status").read_text()
+def _high_water(process: Path) -> float:
+    status = (process / "status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1.024e-3

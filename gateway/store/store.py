@@ -255,6 +255,13 @@ class Store:
             raise AlreadyExists(message, reason="IDEMPOTENCY_KEY_REUSED")
         return str(row.resource_id)
 
+    def is_key_bound(self, connection: Connection, account: str, call: Call, key: str) -> bool:
+        """Whether an earlier call with this idempotency key made something."""
+        query = select(idempotency_keys.c.resource_id).where(
+            idempotency_keys.c.account_id == account, idempotency_keys.c.call == call, idempotency_keys.c.key == key
+        )
+        return connection.execute(query).first() is not None
+
     def claim_key(
         self, connection: Connection, account: str, call: Call, key: str, body_sha256: str, resource_id: str
     ) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import uuid
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -27,7 +28,7 @@ from lensora.client.values import (
     SessionInfo,
     Source,
 )
-from lensora.core.errors import InvalidArgument, LensoraError
+from lensora.core.errors import InvalidArgument, LensoraError, NotFound
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -116,8 +117,17 @@ class AsyncSession:
         Raises:
             LensoraError: what the studio said; ``NotFound`` where it is gone already.
         """
-        transport, session_id = self._studio.transport, self.info.session_id
-        await patiently(lambda: transport.delete(session_id), self._studio.patience)
+        transport, session_id, tries = self._studio.transport, self.info.session_id, itertools.count()
+
+        async def once() -> None:
+            again = next(tries) > 0
+            try:
+                await transport.delete(session_id)
+            except NotFound:
+                if not again:
+                    raise  # else the first try's answer was lost, and not its work
+
+        await patiently(once, self._studio.patience)
 
 
 class AsyncJob:
@@ -142,9 +152,12 @@ class AsyncJob:
         while True:
             try:
                 async with contextlib.aclosing(self._transport.events(self.job_id, after)) as events:
-                    async for event, result in events:
-                        after, self._ended = event.seq, result or self._ended
+                    async for told in events:
                         patience.renew()
+                        if told is None:
+                            continue
+                        event, result = told
+                        after, self._ended = event.seq, result or self._ended
                         yield event
                         if event.status in TERMINAL:
                             return

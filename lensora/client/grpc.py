@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -87,7 +88,7 @@ class GrpcTransport:
         """See ``Transport``."""
         return _result((await self._call(self._stub.CancelJob, studio_pb2.CancelJobRequest(job_id=job_id))).job)
 
-    async def events(self, job_id: str, after: int) -> AsyncGenerator[tuple[JobEvent, Result | None], None]:
+    async def events(self, job_id: str, after: int) -> AsyncGenerator[tuple[JobEvent, Result | None] | None, None]:
         """See ``Transport``."""
         while True:
             request = studio_pb2.WatchJobRequest(job_id=job_id, after_seq=after)
@@ -98,6 +99,7 @@ class GrpcTransport:
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
                     raise _told(error) from error
+                yield None
             else:
                 return
 
@@ -113,10 +115,22 @@ class GrpcTransport:
         """See ``Transport``."""
         kind = studio_pb2.ArtifactKind.Value(f"ARTIFACT_KIND_{artifact.kind.upper()}")
         request = studio_pb2.DownloadArtifactRequest(job_id=job_id, kind=kind, offset=offset)
-        with _errors():
-            async for answer in self._stub.DownloadArtifact(request, metadata=self._metadata):
-                if answer.chunk:
-                    yield answer.chunk
+        call = self._stub.DownloadArtifact(request, metadata=self._metadata)
+        try:
+            with _errors():
+                while (answer := await self._next(call)) is not grpc.aio.EOF:
+                    if answer.chunk:
+                        yield answer.chunk
+        finally:
+            call.cancel()
+
+    async def _next(self, call: Any) -> Any:
+        """A stream's next message, or its end; a connection can be lost without a word."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await call.read()
+        except TimeoutError:
+            raise lost(f"nothing came for {self._timeout:g} s") from None
 
     async def close(self) -> None:
         """See ``Transport``."""

@@ -78,7 +78,7 @@ class HttpTransport:
         """See ``Transport``."""
         return _result(await self._json("POST", f"/v1/studio/jobs/{job_id}/cancel"))
 
-    async def events(self, job_id: str, after: int) -> AsyncGenerator[tuple[JobEvent, Result | None], None]:
+    async def events(self, job_id: str, after: int) -> AsyncGenerator[tuple[JobEvent, Result | None] | None, None]:
         """See ``Transport``."""
         headers = self._mine | {"Last-Event-ID": str(after)}
         timeout = httpx.Timeout(self._client.timeout.connect, read=_SILENT_SECONDS)
@@ -89,6 +89,8 @@ class HttpTransport:
             async for line in response.aiter_lines():
                 if line.startswith("data: "):  # one line an event, as the studio sends them
                     yield _event(json.loads(line.removeprefix("data: ")))
+                elif line.startswith(":"):  # a comment, to keep the connection
+                    yield None
         raise lost("it closed the stream of events")  # as it does when it stops; after the last event nobody reads on
 
     async def artifact(self, job_id: str, kind: ArtifactKind) -> Artifact:

@@ -19,7 +19,7 @@ class Patience:
     """Pauses between tries: they double, a random part is left out, and a Retry-After is kept to.
 
     Args:
-        seconds: how long to go on since the last sign of life; 0 is one try.
+        seconds: how long to go on after the first failure since the last sign of life; 0 is one try.
         clock: monotonic seconds.
         sleep: awaits so many seconds.
     """
@@ -35,7 +35,8 @@ class Patience:
 
     def renew(self) -> None:
         """There was a sign of life."""
-        self._ends, self._pause = self._clock() + self._seconds, _FIRST_PAUSE
+        self._pause = _FIRST_PAUSE
+        self._ends: float | None = None
 
     async def after(self, error: LensoraError) -> None:
         """Pause, or raise the error if another try is of no use or too late."""
@@ -43,6 +44,8 @@ class Patience:
             raise error
         pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - so that not all come back at once
         pause = max(pause, error.retry_after_s or 0.0)
+        if self._ends is None:
+            self._ends = self._clock() + self._seconds
         if self._clock() + pause > self._ends:
             raise error
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)

@@ -33,8 +33,11 @@ class Transport(Protocol):
     async def cancel(self, job_id: str) -> Result:
         """Stop the job's work."""
 
-    def events(self, job_id: str, after: int) -> AsyncGenerator[tuple[JobEvent, Result | None], None]:
-        """The events after number ``after``; the last of all comes with the job. Ends when there are no more."""
+    def events(self, job_id: str, after: int) -> AsyncGenerator[tuple[JobEvent, Result | None] | None, None]:
+        """The events after number ``after``; the last of all comes with the job. Ends when there are no more.
+
+        None is a sign of life: the studio is there, and nothing has happened.
+        """
 
     async def artifact(self, job_id: str, kind: ArtifactKind) -> Artifact:
         """What is to be downloaded."""

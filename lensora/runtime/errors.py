@@ -131,7 +131,12 @@ def from_problem(status: int, problem: dict[str, Any], retry_after_s: float | No
         retry_after_s: of the header ``Retry-After``.
     """
     reason = str(problem.get("code") or "") or None
-    violations = tuple(FieldViolation(item["field"], item["rule"]) for item in problem.get("errors") or ())
+    told = problem.get("errors")
+    violations = tuple(
+        FieldViolation(str(item["field"]), str(item["rule"]))
+        for item in (told if isinstance(told, list) else ())
+        if isinstance(item, dict) and {"field", "rule"} <= item.keys()  # a proxy on the way has words of its own
+    )
     message = str(problem.get("detail") or "") or f"HTTP {status}"
     kind = _kind_of(status, reason, violations)
     return kind(message, reason=reason, violations=violations, retry_after_s=retry_after_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -114,7 +115,8 @@ class Method:
 
     def blob(self, request: Any, name: str, media_type: str) -> blob_pb2.Blob:
         """Bytes that follow from the request, inline or written to the target ``<name>_target``."""
-        data = f"{self.name}.{name} {digest(request)} ".encode().ljust(self.size, b".")
+        head = f"{self.name}.{name} {digest(request)} ".encode()
+        data = head + random.Random(head).randbytes(max(0, self.size - len(head)))  # noqa: S311
         blob = blob_pb2.Blob(sha256=hashlib.sha256(data).hexdigest(), size=len(data), media_type=media_type)
         if self.to_target:
             blob.url = getattr(request, f"{name}_target").url

@@ -184,6 +184,21 @@ async def test_who_has_no_credits_gets_nothing_and_pays_nothing(keyed: Gateway) 
     assert keyed.services.counts() == {"DetectObjects": 1}, "nothing is done before it can be paid"
 
 
+async def test_an_upload_that_was_paid_can_be_asked_for_again_with_nothing_left(keyed: Gateway) -> None:
+    metadata = (("authorization", f"Bearer {await new_key(keyed, 'last', ledger.INIT_PRICE)}"),)
+
+    async def upload(key: str, photo: bytes = b"photo") -> str:
+        options = studio_pb2.SessionOptions(idempotency_key=key)
+        messages = [studio_pb2.CreateSessionRequest(options=options), studio_pb2.CreateSessionRequest(chunk=photo)]
+        answer = await keyed.stub.CreateSession(messages, metadata=metadata, timeout=PATIENCE)
+        return str(answer.session.session_id)
+
+    made_first = await upload("once")
+    assert await upload("once") == made_first
+    await refused(upload("once", b"another"), grpc.StatusCode.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED")
+    await refused(upload("twice"), grpc.StatusCode.FAILED_PRECONDITION, "INSUFFICIENT_CREDITS")
+
+
 async def test_the_command_line_brings_its_key(keyed: Gateway, tmp_path: Path) -> None:
     async with studio_at(keyed.address, await new_key(keyed, "acme")) as client:
         job = await (await client.init(b"photo")).transform(background="a table", camera="dolly")

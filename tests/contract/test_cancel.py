@@ -45,9 +45,9 @@ async def test_a_cancel_reaches_a_service_that_floods_with_progress(gateway: Gat
             await asyncio.sleep(0)
 
     services["Segment"].script = flood
-    for _ in range(3):
+    for number in (1, 2, 3):
         job = await gateway.start()
-        call = await services["Segment"].begun(len(services["Segment"].calls) + 1)
+        call = await services["Segment"].begun(number)
         await gateway.until(job.job_id, studio_pb2.STEP_REMOVING_BG, studio_pb2.STEP_STATE_RUNNING)
         assert (await gateway.cancel(job.job_id)).status == CANCELLED
         assert (await call.gone()).cancelled

@@ -147,9 +147,8 @@ async def test_an_endless_upload_is_stopped(gateway: Gateway) -> None:
     told: Any = await asyncio.to_thread(upload)
     assert told.code() is INVALID, told
     assert from_rpc(told).reason == "IMAGE_TOO_LARGE"
-    before = sent
+    assert sent * 500_000 < 60_000_000, "it is stopped soon after the limit of 20 MB"
     await gateway.upload()
-    assert sent <= before + 1, "nobody reads on"
 
 
 async def test_the_services_own_error_arrives_with_its_field(gateway: Gateway, services: Services) -> None:
@@ -171,10 +170,12 @@ async def test_a_detector_that_is_down_is_unavailable_until_it_is_back(tmp_path:
         assert "detect" in error.message
         assert gateway.staged() == []
         await services.detect.start()
+        session = None
         async with asyncio.timeout(PATIENCE):
-            while not services["DetectObjects"].calls:
+            while session is None:
                 with contextlib.suppress(grpc.aio.AioRpcError):  # until its channel connects again
-                    await gateway.upload()
+                    session = await gateway.upload()
+        assert session.objects
 
 
 async def test_a_caller_that_leaves_stops_the_detector(gateway: Gateway, services: Services) -> None:

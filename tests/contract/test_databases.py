@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
+import pytest
 import pytest_asyncio
 from sqlalchemy import func, select
 
@@ -19,6 +20,7 @@ from tests.contract.scripted import PATIENCE
 from tests.unit.gateway.books import audit
 
 CANCELLED, SUCCEEDED = studio_pb2.JOB_STATUS_CANCELLED, studio_pb2.JOB_STATUS_SUCCEEDED
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
 REUSED = (grpc.StatusCode.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED")
 
 
@@ -105,3 +107,11 @@ async def test_many_jobs_at_once_all_end_and_all_are_paid_once(either: Gateway) 
     assert len(succeeded) >= len(started) - len(cancelled)
     assert len(succeeded) + sum(job.status == CANCELLED for job in ended) == len(started)
     assert await spent(either) == (INIT_PRICE + JOB_PRICE * len(succeeded), 0)
+
+
+@pytest.mark.parametrize("unknown", ["\x00", "x", "é" * 10_000, "00000000-0000-4000-8000-000000000000"])
+async def test_ids_that_no_database_knows(either: Gateway, unknown: str) -> None:
+    job, session = studio_pb2.GetJobRequest(job_id=unknown), studio_pb2.DeleteSessionRequest(session_id=unknown)
+    await refused(either.stub.GetJob(job), grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND")
+    await refused(either.stub.DeleteSession(session), grpc.StatusCode.NOT_FOUND, "SESSION_NOT_FOUND")
+    await refused(either.create(spec_of(unknown)), grpc.StatusCode.NOT_FOUND if "-" in unknown else INVALID)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,15 @@ async def test_bytes_that_are_gone_are_told(gateway: Gateway) -> None:
     await refused(gateway.download(job.job_id, VIDEO), grpc.StatusCode.NOT_FOUND, "BLOB_GONE")
 
 
+def opened(name: str) -> list[str]:
+    """What this process has open of that name."""
+    links = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.append(str(link.readlink()))
+    return [link for link in links if link.endswith(name)]
+
+
 async def test_a_caller_that_leaves_a_download_holds_nothing(gateway: Gateway, services: Services) -> None:
     services["Render"].size = 3_000_000
     job = await gateway.make()
@@ -123,4 +133,6 @@ async def test_a_caller_that_leaves_a_download_holds_nothing(gateway: Gateway, s
     stream = gateway.stub.DownloadArtifact(request, timeout=PATIENCE)
     assert (await anext(aiter(stream))).artifact.size == 3_000_000
     stream.cancel()
+    sha256 = next(item.sha256 for item in job.artifacts if item.kind == VIDEO)
+    await gateway.settled(lambda: opened(sha256))
     assert len(await collect(gateway.stub.DownloadArtifact(request, timeout=PATIENCE))) == 13

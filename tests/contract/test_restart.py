@@ -145,6 +145,23 @@ async def test_a_dead_replicas_job_is_taken_over_and_its_late_word_is_not_heard(
 
 
 @on_both
+async def test_a_replica_that_is_gone_for_good_takes_no_place_in_its_accounts_line(
+    tmp_path: Path, services: Services
+) -> None:
+    """Both places of the account are taken by runs of a replica that never comes back, and a third job waits."""
+    services["Render"].held()
+    async with running_gateway(tmp_path, services, executor_id="gone", running_jobs_per_account=2) as gateway:
+        jobs = [await gateway.start(seed=seed) for seed in range(3)]
+        await services["Render"].begun(2)
+    services["Render"].hold = None
+    changes: dict[str, Any] = {"executor_id": "another", "running_jobs_per_account": 2, "sweep_seconds": 0.1}
+    async with running_gateway(tmp_path, services, **changes) as gateway:
+        for job in jobs:
+            assert (await gateway.finished(job.job_id)).status == SUCCEEDED
+        assert await balance(gateway) == _spent(jobs=3, uploads=3)
+
+
+@on_both
 async def test_runs_that_ended_a_while_ago_are_forgotten_and_open_ones_are_not(
     tmp_path: Path, services: Services
 ) -> None:

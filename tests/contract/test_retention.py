@@ -201,6 +201,7 @@ async def test_the_chore_runs_by_itself_in_one_replica(tmp_path: Path, services:
     async with running_gateway(tmp_path, services, retention_seconds=0.05) as gateway:
         gateway.blobs.put("local", b"nobody's")
         await gateway.settled(lambda: keys_of(gateway.blobs))
+    async with running_gateway(tmp_path, services) as gateway:  # none of its own within the test
         await gateway.store.renew_lease("a-replica-before-us", later(hours=1))
         gateway.blobs.put("local", b"nobody's")
         await gateway.studio._retention.run()

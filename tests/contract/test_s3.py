@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.blobs import open_store
+from lensora.core.blobs import sha256_hex
 from lensora.studio.v1 import studio_pb2
 from lensora.type.v1 import blob_pb2
 from tests import s3
@@ -40,14 +41,20 @@ async def gateway(door: s3.Door, tmp_path: Path) -> AsyncIterator[Gateway]:
             yield running
 
 
+async def content(gateway: Gateway, job_id: str, kind: studio_pb2.ArtifactKind.ValueType, offset: int = 0) -> bytes:
+    return b"".join(message.chunk for message in await gateway.download(job_id, kind, offset))
+
+
 async def test_a_job_from_photo_to_film(gateway: Gateway, door: s3.Door) -> None:
     gateway.services["Render"].size = 700_000
     job = await gateway.make()
     for artifact in job.artifacts:
-        chunks = [message.chunk for message in await gateway.download(job.job_id, artifact.kind)]
-        assert sum(map(len, chunks)) == artifact.size
-    film = await gateway.download(job.job_id, studio_pb2.ARTIFACT_KIND_VIDEO, offset=699_990)
-    assert b"".join(message.chunk for message in film) == b"." * 10
+        whole = await content(gateway, job.job_id, artifact.kind)
+        assert sha256_hex(whole) == artifact.sha256
+    video = studio_pb2.ARTIFACT_KIND_VIDEO
+    whole = await content(gateway, job.job_id, video)
+    assert len(whole) == 700_000
+    assert await content(gateway, job.job_id, video, offset=699_990) == whole[699_990:]
     assert not [key for key in keys_of(gateway.blobs) if not key.startswith("local/")], "staging is empty"
     urls = []
     for name in ("DetectObjects", *JOB_METHODS):

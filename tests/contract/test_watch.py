@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import grpc
 import pytest
+from sqlalchemy import delete
 
+from gateway.store.tables import job_events, jobs
 from lensora.studio.v1 import studio_pb2
 from tests.contract.harness import Gateway, check_story, collect, refused
 from tests.contract.scripted import PATIENCE, Services
@@ -109,8 +111,22 @@ async def test_a_watcher_that_leaves_disturbs_nobody(gateway: Gateway, services:
     await services["Segment"].begun()
     for stream in leaving:
         stream.cancel()
+    await gateway.settled(lambda: gateway.studio._hub._tails[job.job_id].watchers != 1)
     hold.set()
     story = await staying
     check_story(story)
     assert story[-1].job.status == studio_pb2.JOB_STATUS_SUCCEEDED
     await gateway.settled(lambda: gateway.studio._hub._tails)
+
+
+async def test_who_watches_a_job_that_another_replica_deletes_is_told(gateway: Gateway, services: Services) -> None:
+    """Its last event may be gone before this replica reads it."""
+    services["Segment"].held()
+    job = await gateway.start()
+    watching = asyncio.create_task(collect(gateway.watch(job.job_id)))
+    await services["Segment"].begun()
+    await gateway.settled(lambda: job.job_id not in gateway.studio._hub._tails)
+    with gateway.store.database.writing() as connection:
+        connection.execute(delete(job_events).where(job_events.c.job_id == job.job_id))
+        connection.execute(delete(jobs).where(jobs.c.job_id == job.job_id))
+    await refused(watching, grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND")

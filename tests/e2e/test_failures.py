@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
+import sqlite3
 import struct
 import subprocess
 import time
@@ -21,7 +24,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from cli.make import studio_at
 from lensora.client import AsyncJob, AsyncStudio, Output, Result, Step
 from lensora.core.errors import InvalidArgument, LensoraError
+from lensora.runtime.errors import from_rpc
+from lensora.studio.v1 import studio_pb2, studio_pb2_grpc
 from tests.e2e.conftest import LENSORA, PHOTOS, System, start, still_running, worker_of
+from tests.weight import weighing
 
 LONG, MEDIUM, SHORT = Output(1280, 720, 12), Output(640, 360, 3), Output(256, 256, 1)
 
@@ -82,7 +88,9 @@ async def test_a_cancel_stops_the_work_within_a_second(system: System, studio: A
     assert (await job.cancel()).status == "cancelled"
     assert still_running([worker], 1.0 - (time.monotonic() - asked)) == []
     assert (await ended(job)).status == "cancelled"
-    assert (await ended(await new_job(studio, SHORT, seed=8))).status == "succeeded"
+    after = await ended(await new_job(studio, SHORT, seed=300 + list(STEPS).index(service)))
+    assert after.status == "succeeded"
+    assert not any(step.reused for step in after.steps if step.name == STEPS[service])
 
 
 NAMES = {
@@ -113,20 +121,39 @@ def _reflected(address: str) -> set[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("moment", ["starting", "running"])
+def test_ctrl_c_leaves_nothing_running(tmp_path: Path, number: signal.Signals, moment: str) -> None:
     command = [str(LENSORA), "make", str(PHOTOS["air-balloon"]), "--duration", "12", "--out", str(tmp_path / "out")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    home = tmp_path / "home"
+    home.mkdir()
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "TMPDIR": str(home)}
+    )
     family: list[psutil.Process] = []
     deadline = time.monotonic() + 60
     while len(family) < 10 and time.monotonic() < deadline:  # six, and two with a worker and a resource tracker
         time.sleep(0.1)
         family = psutil.Process(process.pid).children(recursive=True)
     assert len(family) == 10
+    while moment == "running" and statuses(home) != ["running"] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert statuses(home) == (["running"] if moment == "running" else [])
     process.send_signal(number)
     said, _ = process.communicate(timeout=20)
     assert process.returncode == 130, said
     assert still_running(family, 1) == []
     assert not (tmp_path / "out").exists(), "no half of a result"
+    assert list(home.glob("lensora-*")) == []
+
+
+def statuses(home: Path) -> list[str]:
+    """Of the jobs in the database of a system that was started below ``home``."""
+    for file in home.glob("lensora-*/studio.db"):
+        # its tables may not be there yet
+        gone = contextlib.suppress(sqlite3.OperationalError)
+        with gone, contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+            return [status for (status,) in database.execute("SELECT status FROM jobs")]
+    return []
 
 
 def test_a_killed_supervisor_takes_all_six_along(tmp_path: Path) -> None:
@@ -159,17 +186,26 @@ def bad_uploads() -> dict[str, tuple[bytes, str]]:
     }
 
 
-async def test_bad_uploads_are_refused_and_memory_stays_flat(system: System, studio: AsyncStudio) -> None:
-    await studio.init(PHOTOS["air-balloon"])  # all lazy parts are loaded
-    process = system.service("detect")
-    before = process.memory_info().rss
-    for name, (upload, reason) in bad_uploads().items():
-        with pytest.raises(InvalidArgument) as caught:
-            await studio.init(upload)
-        assert caught.value.reason == reason, name
-        assert [violation.field for violation in caught.value.violations] == ["image"], name
-        assert len(caught.value.violations[0].description) > 15, name
-    assert process.memory_info().rss - before < 60e6
+async def upload(stub: Any, data: bytes) -> None:
+    """Without the SDK, which would not send all of these."""
+    chunks = [studio_pb2.CreateSessionRequest(chunk=data[at : at + 500_000]) for at in range(0, len(data), 500_000)]
+    options = studio_pb2.CreateSessionRequest(options=studio_pb2.SessionOptions())
+    await stub.CreateSession([options, *chunks], timeout=60)
+
+
+async def test_bad_uploads_are_refused_and_memory_stays_flat(system: System) -> None:
+    async with grpc.aio.insecure_channel(system.address) as channel:
+        stub = studio_pb2_grpc.StudioServiceStub(channel)
+        await upload(stub, PHOTOS["air-balloon"].read_bytes())  # all lazy parts are loaded
+        with weighing(system.service("detect").pid) as weight:
+            for name, (data, reason) in bad_uploads().items():
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await upload(stub, data)
+                error = from_rpc(caught.value)
+                assert isinstance(error, InvalidArgument) and error.reason == reason, name
+                assert [violation.field for violation in error.violations] == ["image"], name
+                assert len(error.violations[0].description) > 15, name
+    assert weight.grown < 60, "the peak, megabytes"
     assert list((system.home / "blobs/.staging").iterdir()) == [], "no upload is left behind"
 
 

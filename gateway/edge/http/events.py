@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.model import JobEvent
+from lensora.core.errors import NotFound
 
 _KEEP_ALIVE_SECONDS = 15.0
 _KEPT_EVENTS = 4096
@@ -75,7 +77,8 @@ class EventStream(Response):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         for task in done:
-            task.result()
+            with contextlib.suppress(NotFound):  # the job was deleted: who comes back is told so
+                task.result()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _tell(self, send: Send) -> None:

@@ -254,22 +254,72 @@ async def test_a_part_with_other_bytes_is_thrown_away(studio: AsyncStudio, gatew
 
 
 async def test_calls_are_repeated_and_charged_once(
-    line: tuple[Line, str], services: Services, gateway: Gateway
+    line: tuple[Line, str], gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire, url = line
-    held = services["DetectObjects"].held()
+    made: dict[str, list[str]] = {"create_session": [], "create_job": []}
+
+    def losing(name: str, id_of: str) -> None:
+        """The first call's work is done, and its answer is lost."""
+        real = getattr(gateway.studio, name)
+
+        async def call(*given: Any, **named: Any) -> Any:
+            result = await real(*given, **named)
+            made[name].append(getattr(result, id_of))
+            if len(made[name]) == 1:
+                await wire.cut()
+            return result
+
+        monkeypatch.setattr(gateway.studio, name, call)
+
+    losing("create_session", "session_id")
+    losing("create_job", "job_id")
     balance = (await gateway.studio.credits("local"))[0].available
     async with AsyncStudio(url=url) as studio:
-        upload = asyncio.create_task(studio.init(gateway.photo))
-        await services["DetectObjects"].begun()
-        await wire.cut()  # the photo is there, the answer is lost
-        held.set()
-        session = await upload
-        wire.cut_after = 1  # the order is there, the answer is lost
+        session = await studio.init(gateway.photo)
         job = await session.transform(background="a table", camera="dolly")
-        assert wire.cut_after is None
         await job.result()
+    assert made == {"create_session": [session.info.session_id] * 2, "create_job": [job.job_id] * 2}
     assert balance - (await gateway.studio.credits("local"))[0].available == 80
+
+
+async def test_a_deletion_whose_answer_is_lost_is_done(
+    line: tuple[Line, str], gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire, url = line
+    real, tries = gateway.studio.delete_session, 0
+
+    async def delete(*given: Any) -> None:
+        nonlocal tries
+        tries += 1
+        await real(*given)
+        if tries == 1:
+            await wire.cut()
+
+    monkeypatch.setattr(gateway.studio, "delete_session", delete)
+    async with AsyncStudio(url=url) as studio:
+        session = await studio.init(gateway.photo)
+        await session.delete()
+        assert tries == 2
+        with pytest.raises(NotFound):
+            await session.delete()
+
+
+async def test_a_connection_is_taken_up_again_after_a_long_silence(
+    line: tuple[Line, str], gateway: Gateway, services: Services
+) -> None:
+    """Longer than the patience, which begins with the first failure."""
+    wire, url = line
+    hold = services["Segment"].held()
+    async with AsyncStudio(url=url, patience=1.0) as studio:
+        job = await started(studio, gateway.photo)
+        watching = asyncio.create_task(job.result())
+        await services["Segment"].begun()
+        await asyncio.sleep(1.5)
+        await wire.cut()
+        await asyncio.sleep(0.1)
+        hold.set()
+        assert (await watching).status == "succeeded"
 
 
 async def test_keys_and_limits(services: Services, scheme: str, tmp_path: Path) -> None:

@@ -138,9 +138,11 @@ async def test_an_address_expires(gateway: Gateway, caller: Caller, film: tuple[
 
 async def test_an_events_signature_opens_no_file(caller: Caller) -> None:
     accepted = await caller.start()
+    await caller.story(accepted["events_url"])
     query = urlsplit(accepted["events_url"]).query
-    path = f"/v1/studio/artifacts/local/{accepted['job_id']}/events?{query}"
-    refused(await caller.client.get(path), 404, "LINK_UNKNOWN")
+    for file in ("events", "film.mp4"):
+        path = f"/v1/studio/artifacts/local/{accepted['job_id']}/{file}?{query}"
+        refused(await caller.client.get(path), 404, "LINK_UNKNOWN")
 
 
 async def test_bytes_that_are_gone_are_told(gateway: Gateway, caller: Caller, film: tuple[str, bytes]) -> None:

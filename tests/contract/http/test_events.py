@@ -13,8 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import delete
 
 from gateway.edge.http import border, events, server
+from gateway.store.tables import job_events, jobs
 from tests.contract.harness import Gateway, running_gateway, running_services
 from tests.contract.http.caller import Caller, answered, calling, events_of, raw, refused
 from tests.contract.scripted import PATIENCE, Services
@@ -117,6 +119,8 @@ async def test_a_watcher_that_leaves_disturbs_nobody(gateway: Gateway, caller: C
             await anext(events_of(response))
     staying = asyncio.create_task(caller.story(accepted["events_url"]))
     await services["Segment"].begun()
+    tails = gateway.studio._hub._tails
+    await gateway.settled(lambda: accepted["job_id"] not in tails or tails[accepted["job_id"]].watchers != 1)
     hold.set()
     assert (await staying)[-1][1]["status"] == "succeeded"
     await gateway.settled(lambda: gateway.studio._hub._tails)
@@ -130,6 +134,9 @@ async def test_watchers_are_sent_on_when_the_process_stops_and_resume_at_the_nex
             accepted = await Caller(gateway, client).start()
             watching = asyncio.create_task(Caller(gateway, client).story(accepted["events_url"]))
             await services["Segment"].begun()
+            tails = gateway.studio._hub._tails
+            await gateway.settled(lambda: accepted["job_id"] not in tails or not tails[accepted["job_id"]].begun)
+            await asyncio.sleep(0.2)  # what was read is sent
         seen = await watching
         assert seen[-1][1]["status"] == "running", "the stream ended, the job did not"
         hold.set()
@@ -174,3 +181,18 @@ async def test_a_head_that_never_ends_is_cut(gateway: Gateway, monkeypatch: pyte
     reader, writer = await raw(gateway, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await answered(reader))[0] == 404
     writer.close()
+
+
+async def test_who_watches_a_job_that_another_replica_deletes_is_sent_away(
+    gateway: Gateway, caller: Caller, services: Services
+) -> None:
+    services["Segment"].held()
+    accepted = await caller.start()
+    watching = asyncio.create_task(caller.story(accepted["events_url"]))
+    await services["Segment"].begun()
+    await gateway.settled(lambda: accepted["job_id"] not in gateway.studio._hub._tails)
+    with gateway.store.database.writing() as connection:
+        connection.execute(delete(job_events).where(job_events.c.job_id == accepted["job_id"]))
+        connection.execute(delete(jobs).where(jobs.c.job_id == accepted["job_id"]))
+    assert all(event["status"] == "running" for _, event in await watching), "the stream ends"
+    refused(await caller.client.get(accepted["events_url"]), 404, "JOB_NOT_FOUND")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lensora.core import errors
-from lensora.core.errors import LensoraError
+from lensora.core.errors import LensoraError, Unavailable
 from lensora.runtime.errors import from_problem, http_status, told_message, told_violations
 
 
@@ -50,3 +50,9 @@ def test_what_a_proxy_says_is_an_error_too(status: int, kind: type[LensoraError]
     back = from_problem(status, {})
     assert type(back) is kind
     assert back.message == f"HTTP {status}"
+
+
+@pytest.mark.parametrize("errors", [[{"title": "bad gateway"}], ["text"], "text", 7, {"field": "x"}, [None]])
+def test_the_words_of_a_proxy_are_no_violations(errors: object) -> None:
+    back = from_problem(503, {"errors": errors})
+    assert isinstance(back, Unavailable) and back.violations == ()
