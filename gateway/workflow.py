@@ -175,6 +175,8 @@ class Executor:
         found = await self._list(workflow_ids=list(runs)) if runs else []
         pending = await self._list(status="PENDING", queue_name=_QUEUE)
         living = await self._store.living()  # after these: a replica has its lease before it has a run
+        if self._settings.executor_id not in living:
+            return  # the database was away, or this machine asleep: the others, too, have yet to say that they live
         alive = {
             status.workflow_id
             for status in found

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,19 @@ async def test_a_replica_that_is_gone_for_good_takes_no_place_in_its_accounts_li
         for job in jobs:
             assert (await gateway.finished(job.job_id)).status == SUCCEEDED
         assert await balance(gateway) == _spent(jobs=3, uploads=3)
+
+
+@on_both
+async def test_a_gateway_that_was_asleep_takes_no_job_from_anybody(tmp_path: Path, services: Services) -> None:
+    async with running_gateway(tmp_path, services, sweep_seconds=0.05, lease_seconds=3600) as gateway:
+        hold = services["Render"].held()
+        job = await gateway.start()
+        await services["Render"].begun()
+        await gateway.store.renew_lease("local", datetime.now(UTC) - timedelta(hours=1))
+        await asyncio.sleep(0.5)
+        hold.set()
+        assert (await gateway.finished(job.job_id)).status == SUCCEEDED
+        assert services.counts()["Render"] == 1
 
 
 @on_both
