@@ -244,10 +244,7 @@ class Store:
         Raises:
             AlreadyExists: reason ``IDEMPOTENCY_KEY_REUSED``: its body was another.
         """
-        query = select(idempotency_keys.c.resource_id, idempotency_keys.c.body_sha256).where(
-            idempotency_keys.c.account_id == account, idempotency_keys.c.call == call, idempotency_keys.c.key == key
-        )
-        row = connection.execute(query).first()
+        row = self._bound_to(connection, account, call, key)
         if row is None:
             return None
         if row.body_sha256 != body_sha256:
@@ -257,10 +254,13 @@ class Store:
 
     def is_key_bound(self, connection: Connection, account: str, call: Call, key: str) -> bool:
         """Whether an earlier call with this idempotency key made something."""
-        query = select(idempotency_keys.c.resource_id).where(
+        return self._bound_to(connection, account, call, key) is not None
+
+    def _bound_to(self, connection: Connection, account: str, call: Call, key: str) -> Any:
+        query = select(idempotency_keys.c.resource_id, idempotency_keys.c.body_sha256).where(
             idempotency_keys.c.account_id == account, idempotency_keys.c.call == call, idempotency_keys.c.key == key
         )
-        return connection.execute(query).first() is not None
+        return connection.execute(query).first()
 
     def claim_key(
         self, connection: Connection, account: str, call: Call, key: str, body_sha256: str, resource_id: str

@@ -127,12 +127,13 @@ def opened(name: str) -> list[str]:
 
 
 async def test_a_caller_that_leaves_a_download_holds_nothing(gateway: Gateway, services: Services) -> None:
-    services["Render"].size = 3_000_000
+    services["Render"].size = 20_000_000
     job = await gateway.make()
     request = studio_pb2.DownloadArtifactRequest(job_id=job.job_id, kind=VIDEO)
     stream = gateway.stub.DownloadArtifact(request, timeout=PATIENCE)
-    assert (await anext(aiter(stream))).artifact.size == 3_000_000
-    stream.cancel()
+    assert (await anext(aiter(stream))).artifact.size == 20_000_000
     sha256 = next(item.sha256 for item in job.artifacts if item.kind == VIDEO)
+    assert opened(sha256), "too much to be on its way already"
+    stream.cancel()
     await gateway.settled(lambda: opened(sha256))
-    assert len(await collect(gateway.stub.DownloadArtifact(request, timeout=PATIENCE))) == 13
+    assert len(await collect(gateway.stub.DownloadArtifact(request, timeout=PATIENCE))) == 78
